@@ -1,0 +1,2 @@
+//! Async functions that bring configuration and identity: file watch, renewal, the embedded CA.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The immutable Snapshot and every pure decision over it.
+#![forbid(unsafe_code)]

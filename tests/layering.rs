@@ -1,0 +1,2 @@
+//! The crate graph.
+fn main() {}
