@@ -1,2 +1,39 @@
-//! The immutable Snapshot and every pure decision over it.
+//! The immutable `Snapshot` and every pure decision over it: `accept`, `authorize`, `route`, `dial`, `pick`.
+//! No I/O, no async, no YAML, no clocks, no random numbers, no globals: references in, a value out that holds
+//! everything the act needs. Two producers fill a Snapshot: the compiler of Istio YAML, and later an xDS decoder.
 #![forbid(unsafe_code)]
+
+mod accept;
+mod authorize;
+mod cluster;
+mod dial;
+mod facts;
+mod matcher;
+mod origin;
+mod path;
+mod pick;
+mod refusal;
+mod route;
+mod rule;
+mod snapshot;
+
+pub use accept::{Needs, accept, needs};
+pub use authorize::{Permit, RequestFacts, authorize, authorize_tcp};
+pub use cluster::{
+    Address, BalancerKind, ClientCertificate, Cluster, Discovery, Endpoint, Sni, Trust, UpstreamAlpn, UpstreamTls,
+};
+pub use dial::dial;
+pub use facts::{Destination, Facts, Peer, Transport};
+pub use matcher::StringMatch;
+pub use origin::{Origin, Position};
+pub use path::{PathNormalization, normalize_path};
+pub use pick::{Load, pick};
+pub use refusal::Refusal;
+pub use route::{
+    HeaderEdits, HeaderMatch, HostRewrite, PathMatch, Route, RouteAction, RouteMatch, RouteRequest, RouteTable,
+    Routed, UnknownHost, VirtualHost, WeightedCluster, route,
+};
+pub use rule::{Allow, Authorization, Clause, Matcher, PathPattern, Rule};
+pub use snapshot::{
+    BindAddress, Chain, ChainMatch, Direction, DownstreamTls, Filter, Listener, Snapshot, TlsVersion, Version,
+};
