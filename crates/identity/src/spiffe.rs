@@ -26,7 +26,9 @@ pub enum SpiffeError {
     #[error("trust domain {0:?}: only a-z, 0-9, '.', '-' and '_' are allowed")]
     TrustDomain(String),
     /// The path is empty, has an empty or dot segment, or a character outside `[a-zA-Z0-9._-]`.
-    #[error("path {0:?}: segments are made of a-z, A-Z, 0-9, '.', '-' and '_', and are never empty, '.' or '..'")]
+    #[error(
+        "path {0:?}: segments are made of a-z, A-Z, 0-9, '.', '-' and '_', and are never empty, '.' or '..'"
+    )]
     Path(String),
     /// Longer than 2048 bytes.
     #[error("longer than 2048 bytes")]

@@ -22,6 +22,10 @@ pub fn needs(_listener: &Listener, _port: u16) -> Needs {
 ///
 /// # Errors
 /// [`Refusal::NoListener`], [`Refusal::PlaintextToStrict`], [`Refusal::TlsNotAccepted`], [`Refusal::NoChain`].
-pub fn accept<'a>(_snapshot: &'a Snapshot, _listener: &str, _facts: &Facts) -> Result<&'a Arc<Chain>, Refusal> {
+pub fn accept<'a>(
+    _snapshot: &'a Snapshot,
+    _listener: &str,
+    _facts: &Facts,
+) -> Result<&'a Arc<Chain>, Refusal> {
     todo!("policy")
 }

@@ -58,6 +58,10 @@ pub fn authorize(
 ///
 /// # Errors
 /// As [`authorize`].
-pub fn authorize_tcp(_rules: &Authorization, _facts: &Facts, _peer: Option<&PeerIdentity>) -> Result<Permit, Refusal> {
+pub fn authorize_tcp(
+    _rules: &Authorization,
+    _facts: &Facts,
+    _peer: Option<&PeerIdentity>,
+) -> Result<Permit, Refusal> {
     todo!("policy")
 }

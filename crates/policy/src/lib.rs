@@ -20,7 +20,8 @@ mod snapshot;
 pub use accept::{Needs, accept, needs};
 pub use authorize::{Permit, RequestFacts, authorize, authorize_tcp};
 pub use cluster::{
-    Address, BalancerKind, ClientCertificate, Cluster, Discovery, Endpoint, Sni, Trust, UpstreamAlpn, UpstreamTls,
+    Address, BalancerKind, ClientCertificate, Cluster, Discovery, Endpoint, Sni, Trust, UpstreamAlpn,
+    UpstreamTls,
 };
 pub use dial::dial;
 pub use facts::{Destination, Facts, Peer, Transport};
@@ -30,8 +31,8 @@ pub use path::{PathNormalization, normalize_path};
 pub use pick::{Load, pick};
 pub use refusal::Refusal;
 pub use route::{
-    HeaderEdits, HeaderMatch, HostRewrite, PathMatch, Route, RouteAction, RouteMatch, RouteRequest, RouteTable,
-    Routed, UnknownHost, VirtualHost, WeightedCluster, route,
+    HeaderEdits, HeaderMatch, HostRewrite, PathMatch, Route, RouteAction, RouteMatch, RouteRequest,
+    RouteTable, Routed, UnknownHost, VirtualHost, WeightedCluster, route,
 };
 pub use rule::{Allow, Authorization, Clause, Matcher, PathPattern, Rule};
 pub use snapshot::{

@@ -2,7 +2,7 @@
 //! STRICT is not a flag here: it is the absence of a plaintext chain. Built whole off the data path, shared by `Arc`.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +78,8 @@ pub struct ChainMatch {
     pub destination_port: Option<u16>,
     /// TLS or raw.
     pub transport: Option<Transport>,
+    /// Any of these is the destination address: how captured traffic tells services on one port apart.
+    pub destinations: Vec<IpAddr>,
     /// Any of these was offered (TLS) or sniffed (raw).
     pub application_protocols: Vec<Arc<str>>,
     /// Any of these is the SNI; `*.x` is a wildcard.
