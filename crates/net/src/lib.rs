@@ -1,2 +1,24 @@
-//! One core's world: worker, timers, listeners, streams, drivers; `sys/` holds all kernel work.
+//! One core's world: workers, timers, listeners, streams and their two drivers; `sys/` holds all kernel work.
 //! Knows nothing above it: no TLS, no HTTP, no policy.
+
+mod driver;
+mod failure;
+mod listener;
+mod mailbox;
+mod prefixed;
+mod relay;
+mod scratch;
+mod stream;
+mod time;
+mod worker;
+
+pub use driver::{Driver, DriverChoice, Probed, UnknownDriver, probe};
+pub use failure::Failure;
+pub use listener::{BoundListener, ListenAddress, TcpListener};
+pub use mailbox::{Receiver, Sender, mailbox};
+pub use prefixed::Prefixed;
+pub use relay::{Counters, RelayFailure, relay};
+pub use scratch::{SCRATCH_SIZE, Scratch};
+pub use stream::{Stream, TcpStream};
+pub use time::{Elapsed, Idle, Timer, deadline, now, sleep_until};
+pub use worker::{Pin, WorkerId, Workers, block_on, later, run_workers, spawn_local, yield_now};
