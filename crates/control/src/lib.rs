@@ -1,2 +1,14 @@
-//! Async functions that bring configuration and identity: file watch, renewal, the embedded CA.
+//! Async functions that bring configuration and identity: file watch, renewal, the embedded CA. It knows Istio
+//! resources and credentials, and hands finished values to closures that may refuse them; it knows nothing of
+//! sockets or of the data path. The binary runs these on its control runtime.
 #![forbid(unsafe_code)]
+
+pub mod ca;
+pub mod identity;
+mod pem;
+mod quiet;
+mod reload;
+mod watch;
+
+pub use quiet::QUIET;
+pub use reload::Reload;

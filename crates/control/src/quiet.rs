@@ -1,0 +1,191 @@
+//! Reads a set of files as one: only when nothing about them changed while they were read, and nothing had changed
+//! for a while before. A file that somebody is writing, or a directory that is being swapped, is waited for.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long files must have been left alone before they count.
+pub const QUIET: Duration = Duration::from_millis(100);
+/// Rounds after which a set that never rests is an error. With the usual quiet period: ten seconds.
+const ROUNDS: usize = 100;
+/// Deeper than anybody nests resources; ends a loop of symbolic links.
+const DEPTH: usize = 16;
+
+/// A file that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub(crate) struct Unreadable {
+    /// As the operator wrote it, or below.
+    pub path: PathBuf,
+    /// For people, with the advice.
+    pub problem: String,
+}
+
+/// What the file system says about a set of files and directories: equal fingerprints, equal contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fingerprint(Vec<(PathBuf, Stat)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    directory: bool,
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// mtime, nanoseconds since the epoch.
+    modified: i128,
+    /// ctime, the same: moves with every write, rename and change of mode, and cannot be set by anybody.
+    changed: i128,
+}
+
+/// Files with their contents, in the order listed; of a directory, by name.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub contents: Vec<(PathBuf, Vec<u8>)>,
+    pub fingerprint: Fingerprint,
+}
+
+/// Reads every file of `paths` (a directory stands for its `.yaml`, `.yml` and `.json` files, all levels) once they
+/// have been unchanged for `quiet`.
+///
+/// # Errors
+/// A path that is missing, unreadable or a directory without such a file; or a set that never rests. An error counts
+/// only when it is still there after `quiet`, so that an editor's rename is not one.
+pub(crate) async fn read(paths: Vec<PathBuf>, quiet: Duration) -> Result<Files, Unreadable> {
+    let mut failed = false;
+    for _ in 0..ROUNDS {
+        let paths = paths.clone();
+        let attempt = tokio::task::spawn_blocking(move || attempt(&paths, quiet))
+            .await
+            .expect("reading does not panic");
+        match attempt {
+            Ok(Attempt::Read(files)) => return Ok(files),
+            Ok(Attempt::Wait(time)) => {
+                failed = false;
+                tokio::time::sleep(time).await;
+            }
+            Err(error) if failed => return Err(error),
+            Err(_) => {
+                failed = true;
+                tokio::time::sleep(quiet).await;
+            }
+        }
+    }
+    let path = paths.into_iter().next().unwrap_or_default();
+    Err(Unreadable { problem: "keeps changing while it is read".to_owned(), path })
+}
+
+/// What the file system says now.
+pub(crate) fn fingerprint(paths: &[PathBuf]) -> Result<Fingerprint, Unreadable> {
+    let mut entries = Vec::new();
+    for path in paths {
+        let files = entries.len();
+        list(path, DEPTH, true, &mut entries)?;
+        if entries[files..].iter().all(|(_, stat): &(PathBuf, Stat)| stat.directory) {
+            let problem = "holds no .yaml, .yml or .json file; leave the directory out if that is meant";
+            return Err(unreadable(path, problem.to_owned()));
+        }
+    }
+    Ok(Fingerprint(entries))
+}
+
+impl Fingerprint {
+    /// Directories in which a change to this set shows: for the watch.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().filter(|(_, stat)| stat.directory).map(|(path, _)| path.as_path())
+    }
+
+    /// How much longer to leave the set alone; zero when it has rested for `quiet`.
+    fn unrest(&self, quiet: Duration) -> Duration {
+        let newest = self.0.iter().map(|(_, stat)| stat.changed).max().unwrap_or(0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = now.as_nanos() as i128 - newest;
+        match age {
+            // A clock that was set back must not stop the world: the look after reading still compares.
+            ..0 => Duration::ZERO,
+            age => quiet.saturating_sub(Duration::from_nanos(age.try_into().unwrap_or(u64::MAX))),
+        }
+    }
+}
+
+enum Attempt {
+    Read(Files),
+    Wait(Duration),
+}
+
+fn attempt(paths: &[PathBuf], quiet: Duration) -> Result<Attempt, Unreadable> {
+    let before = fingerprint(paths)?;
+    let unrest = before.unrest(quiet);
+    if !unrest.is_zero() {
+        return Ok(Attempt::Wait(unrest));
+    }
+    let files = before.0.iter().filter(|(_, stat)| !stat.directory);
+    let contents = files
+        .map(|(path, _)| match fs::read(path) {
+            Ok(content) => Ok((path.clone(), content)),
+            Err(error) => Err(unreadable(path, describe(&error))),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    match fingerprint(paths)? == before {
+        true => Ok(Attempt::Read(Files { contents, fingerprint: before })),
+        false => Ok(Attempt::Wait(quiet)),
+    }
+}
+
+/// Adds `path` and what is below. Names that start with a dot are skipped: Kubernetes keeps the versions of a mounted
+/// volume under `..data`, editors their swap files.
+fn list(path: &Path, depth: usize, named: bool, into: &mut Vec<(PathBuf, Stat)>) -> Result<(), Unreadable> {
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, describe(&error)))?;
+    let stat = Stat::of(&metadata);
+    if !metadata.is_dir() {
+        if named || is_resource(path) {
+            into.push((path.to_owned(), stat));
+        }
+        return Ok(());
+    }
+    if depth == 0 {
+        return Err(unreadable(path, "nested too deeply; is a symbolic link pointing upwards?".to_owned()));
+    }
+    into.push((path.to_owned(), stat));
+    let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(|error| unreadable(path, describe(&error)))?;
+    let mut below: Vec<_> = entries
+        .into_iter()
+        .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
+        .map(|entry| entry.path())
+        .collect();
+    below.sort();
+    below.iter().try_for_each(|path| list(path, depth - 1, false, into))
+}
+
+fn is_resource(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+}
+
+fn unreadable(path: &Path, problem: String) -> Unreadable {
+    Unreadable { path: path.to_owned(), problem }
+}
+
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied; this user cannot read it".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+impl Stat {
+    fn of(metadata: &fs::Metadata) -> Self {
+        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Self {
+            directory: metadata.is_dir(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
