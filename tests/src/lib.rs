@@ -1,1 +1,31 @@
-//! Support library of the end-to-end tests.
+//! Support library of the end-to-end tests: certificates, origins, sidecars as child processes of the real binary,
+//! and clients that share no code with it. A test should need five lines; what it takes to say more lives here.
+//! Nothing in here sleeps: every wait is for an event (a line, a connection, an acknowledged version) with a deadline.
+#![forbid(unsafe_code)]
+
+mod binary;
+mod command;
+mod connection;
+mod matrix;
+mod mesh;
+mod origin;
+mod pair;
+mod pki;
+mod sidecar;
+mod subnet;
+
+pub use binary::binary;
+pub use command::{Finished, curl, openssl, run, s_client};
+pub use connection::{Connection, Reply};
+pub use matrix::{Run, boring_epoll, boring_io_uring, rustls_epoll, rustls_io_uring};
+pub use mesh::{Mesh, allow, destination_rule, peer_authentication, virtual_service};
+pub use origin::{Answer, Framing, Origin, Seen, TcpOrigin};
+pub use pair::{HOST, Pair, PairSetup};
+pub use pki::{Files, Leaf, Pki};
+pub use sidecar::{Bootstrap, Sidecar};
+pub use subnet::{Subnet, free_port};
+
+use std::time::Duration;
+
+/// No single wait of a test is longer; on a busy machine with two cores it must be generous.
+pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,159 @@
+//! Certificate authorities and leaves with any name and any validity, written as the PEM files that everybody reads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType, SerialNumber,
+};
+use time::{Duration, OffsetDateTime};
+
+/// An authority, and the directory its files go to.
+pub struct Pki {
+    directory: PathBuf,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    bundle: PathBuf,
+}
+
+/// What a leaf says.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    names: Vec<SanType>,
+    usages: Vec<ExtendedKeyUsagePurpose>,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+}
+
+/// A leaf on disk.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// PEM of the leaf.
+    pub certificate: PathBuf,
+    /// PEM of its key.
+    pub key: PathBuf,
+    /// PEM of the authority.
+    pub bundle: PathBuf,
+    /// Upper-case hex, as `openssl x509 -serial` prints it.
+    pub serial: String,
+}
+
+impl Pki {
+    /// A fresh authority; its root goes to `DIRECTORY/NAME.pem`.
+    pub fn new(directory: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a P-256 key can be made");
+        let issuer =
+            CertifiedIssuer::self_signed(params, key).expect("the parameters of an authority are complete");
+        let bundle = directory.join(format!("{name}.pem"));
+        fs::write(&bundle, issuer.pem()).expect("the test's directory takes files");
+        Self { directory: directory.to_owned(), issuer, bundle }
+    }
+
+    /// The root's file.
+    pub fn bundle(&self) -> &Path {
+        &self.bundle
+    }
+
+    /// Issues a leaf to `DIRECTORY/NAME.crt` and `NAME.key`, over what was there: a rotation.
+    pub fn issue(&self, name: &str, leaf: &Leaf) -> Files {
+        let (certificate, key, serial) = self.sign(name, leaf);
+        let files = self.files(name, serial);
+        // Key first: a watcher then sees a pair that does not match, as with any two files.
+        fs::write(&files.key, key).expect("the test's directory takes files");
+        fs::write(&files.certificate, certificate).expect("the test's directory takes files");
+        files
+    }
+
+    /// The PEM of a leaf, of its key, and its serial, without writing them.
+    pub fn sign(&self, name: &str, leaf: &Leaf) -> (String, String, String) {
+        static SERIAL: AtomicU64 = AtomicU64::new(0x5100_0000);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.subject_alt_names = leaf.names.clone();
+        params.extended_key_usages = leaf.usages.clone();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.not_before = leaf.not_before;
+        params.not_after = leaf.not_after;
+        params.serial_number = Some(SerialNumber::from_slice(&(serial as u32).to_be_bytes()));
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().expect("a P-256 key can be made");
+        let certificate =
+            params.signed_by(&key, &self.issuer).expect("the parameters of a leaf are complete");
+        (certificate.pem(), key.serialize_pem(), format!("{serial:08X}"))
+    }
+
+    fn files(&self, name: &str, serial: String) -> Files {
+        Files {
+            certificate: self.directory.join(format!("{name}.crt")),
+            key: self.directory.join(format!("{name}.key")),
+            bundle: self.bundle.clone(),
+            serial,
+        }
+    }
+}
+
+impl Leaf {
+    /// A mesh identity, `spiffe://cluster.local/ns/NAMESPACE/sa/ACCOUNT`, good for an hour.
+    pub fn workload(namespace: &str, account: &str) -> Self {
+        Self::nameless().uri(&format!("spiffe://cluster.local/ns/{namespace}/sa/{account}"))
+    }
+
+    /// An ordinary server's certificate, good for an hour.
+    pub fn host(name: &str) -> Self {
+        Self::nameless().dns(name)
+    }
+
+    /// No name at all yet, for both usages, good for an hour.
+    pub fn nameless() -> Self {
+        let now = OffsetDateTime::now_utc();
+        Self {
+            names: Vec::new(),
+            usages: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            not_before: now - Duration::minutes(5),
+            not_after: now + Duration::hours(1),
+        }
+    }
+
+    /// One more URI name.
+    pub fn uri(mut self, name: &str) -> Self {
+        self.names.push(SanType::URI(name.try_into().expect("test names are ASCII")));
+        self
+    }
+
+    /// One more DNS name.
+    pub fn dns(mut self, name: &str) -> Self {
+        self.names.push(SanType::DnsName(name.try_into().expect("test names are ASCII")));
+        self
+    }
+
+    /// Over since a minute.
+    pub fn expired(mut self) -> Self {
+        self.not_after = OffsetDateTime::now_utc() - Duration::minutes(1);
+        self
+    }
+
+    /// Begins in an hour.
+    pub fn not_yet_valid(mut self) -> Self {
+        self.not_before = OffsetDateTime::now_utc() + Duration::hours(1);
+        self.not_after = self.not_before + Duration::hours(1);
+        self
+    }
+
+    /// Only for servers: no client may present it.
+    pub fn server_only(mut self) -> Self {
+        self.usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self
+    }
+
+    /// Only for clients: no server may present it.
+    pub fn client_only(mut self) -> Self {
+        self.usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self
+    }
+}

@@ -1,0 +1,334 @@
+//! A sidecar as a child process of the real binary: a bootstrap file from a builder, ready when `start` returns,
+//! everything it prints captured, its answers through the command line as an operator would ask for them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::command::{Finished, run};
+use crate::{Connection, Files, PATIENCE, Run, binary};
+
+/// A bootstrap file in the making: a workload of namespace `default` unless told otherwise.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// Workload name, its service account and its `app` label.
+    pub name: String,
+    /// Of the workload.
+    pub namespace: String,
+    /// Of the workload, besides `app`.
+    pub labels: Vec<(String, String)>,
+    /// Of the workload, and of the port that metrics are read from.
+    pub address: IpAddr,
+    /// Its files.
+    pub identity: Files,
+    /// Files or directories of Istio YAML.
+    pub resources: Vec<PathBuf>,
+    /// Driver and backend.
+    pub run: Run,
+    /// MeshConfig fields, inline.
+    pub mesh: String,
+    /// Where the bootstrap file and the admin socket go.
+    pub directory: PathBuf,
+}
+
+/// A running sidecar; killed when dropped.
+pub struct Sidecar {
+    name: String,
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+    socket: PathBuf,
+    stats: SocketAddr,
+}
+
+/// What a child has printed, one line at a time.
+#[derive(Clone, Default)]
+struct Lines(Arc<(Mutex<Printed>, Condvar)>);
+
+#[derive(Default)]
+struct Printed {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Bootstrap {
+    /// Of the workload `name` at that address.
+    pub fn new(run: Run, directory: &Path, name: &str, address: IpAddr, identity: &Files) -> Self {
+        Self {
+            name: name.into(),
+            namespace: "default".into(),
+            labels: Vec::new(),
+            address,
+            identity: identity.clone(),
+            resources: vec![directory.join("mesh")],
+            run,
+            mesh: "{trustDomain: cluster.local, rootNamespace: istio-system}".into(),
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// As YAML.
+    pub fn yaml(&self) -> String {
+        let Self { name, namespace, address, identity, run, mesh, .. } = self;
+        let mut labels = format!("app: {name}");
+        for (key, value) in &self.labels {
+            let _ = write!(labels, ", {key}: {value}");
+        }
+        let resources: Vec<_> = self.resources.iter().map(|path| format!("{path:?}")).collect();
+        format!(
+            "workload:\n  name: {name}-1\n  namespace: {namespace}\n  serviceAccount: {name}\n  \
+             labels: {{{labels}}}\n  addresses: [{address}]\n\
+             resources: [{}]\nmesh: {mesh}\n\
+             identity:\n  files: {{certificate: {:?}, privateKey: {:?}, trustBundle: {:?}}}\n\
+             tls: {{backend: {}}}\nruntime: {{driver: {}, workers: 1, pin: false}}\n\
+             admin: {{socket: {:?}}}\nstats: {{address: \"{address}:15020\"}}\n\
+             accessLog: {{path: /dev/stdout, format: json}}\n",
+            resources.join(", "),
+            identity.certificate,
+            identity.key,
+            identity.bundle,
+            run.backend,
+            run.driver,
+            self.socket(),
+        )
+    }
+
+    /// Writes the bootstrap file and gives its path.
+    pub fn write(&self) -> PathBuf {
+        let path = self.directory.join(format!("{}.yaml", self.name));
+        fs::write(&path, self.yaml()).expect("the test's directory takes files");
+        path
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join(format!("{}.sock", self.name))
+    }
+}
+
+impl Sidecar {
+    /// Starts it and waits until it says that it is ready.
+    #[track_caller]
+    pub fn start(bootstrap: &Bootstrap) -> Self {
+        let config = bootstrap.write();
+        Self::start_file(&config, &bootstrap.name, &bootstrap.socket(), (bootstrap.address, 15020).into())
+    }
+
+    /// The same from a file that somebody else wrote.
+    #[track_caller]
+    pub fn start_file(config: &Path, name: &str, socket: &Path, stats: SocketAddr) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["run", "--config"]).arg(config);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let stdout = Lines::read(child.stdout.take().expect("stdout is piped"));
+        let stderr = Lines::read(child.stderr.take().expect("stderr is piped"));
+        let sidecar = Self { name: name.into(), child, stdout, stderr, socket: socket.to_owned(), stats };
+        sidecar.stderr.wait("that it is ready", |line| line.contains("ready").then_some(()));
+        sidecar
+    }
+
+    /// Runs one that is expected not to start: its exit code and what it said.
+    pub fn refused(bootstrap: &Bootstrap) -> Finished {
+        Self::refused_file(&bootstrap.write())
+    }
+
+    /// The same from a file that somebody else wrote.
+    pub fn refused_file(config: &Path) -> Finished {
+        run(Command::new("timeout").arg("20").arg(binary()).args(["run", "--config"]).arg(config), b"")
+    }
+
+    /// `sidering ARGUMENTS --socket SOCKET -o json`.
+    pub fn ask(&self, arguments: &[&str]) -> Finished {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--socket").arg(&self.socket).args(["-o", "json"]);
+        run(&mut command, b"")
+    }
+
+    /// `sidering status`.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        self.ask(&["status"]).json()
+    }
+
+    /// The latest refusal, which is for that reason. Its peer may know before it is on record, so this asks again
+    /// with each line of the access log.
+    #[track_caller]
+    pub fn refusal(&self, reason: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let printed = self.stdout.count();
+            let asked = self.ask(&["explain", "last"]);
+            if asked.code == 0 && asked.json()["reason"] == reason {
+                return asked.json();
+            }
+            let more = self.stdout.wait_beyond(printed, deadline);
+            assert!(more, "{} has no {reason} on record: {}{}", self.name, asked.stdout, asked.stderr);
+        }
+    }
+
+    /// The version of the snapshot that every core has acknowledged.
+    #[track_caller]
+    pub fn version(&self) -> u64 {
+        self.status()["version"].as_u64().expect("status has a version")
+    }
+
+    /// Changes files, then waits until a newer snapshot is acknowledged.
+    #[track_caller]
+    pub fn reload(&self, change: impl FnOnce()) {
+        let before = self.version();
+        change();
+        self.wait_status("a newer snapshot", |status| status["version"].as_u64() > Some(before));
+    }
+
+    /// Asks `status` again after each line that the sidecar prints, until the answer fits.
+    #[track_caller]
+    pub fn wait_status(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let printed = self.stderr.count();
+            let status = self.status();
+            if fits(&status) {
+                return status;
+            }
+            let more = self.stderr.wait_beyond(printed, deadline);
+            assert!(more, "{} has not come to {what}: {status:#}\n{}", self.name, self.stderr.text());
+        }
+    }
+
+    /// The next line of the access log that fits.
+    #[track_caller]
+    pub fn logged(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.stdout.wait(what, |line| serde_json::from_str(line).ok().filter(&fits))
+    }
+
+    /// Waits until it says that on standard error.
+    #[track_caller]
+    pub fn said(&self, text: &str) -> String {
+        self.stderr.wait(text, |line| line.contains(text).then(|| line.to_owned()))
+    }
+
+    /// The metrics, as Prometheus would scrape them.
+    pub fn metrics(&self) -> String {
+        let host = self.stats.to_string();
+        let reply = Connection::to(self.stats).get(&host, "/stats/prometheus");
+        assert_eq!(reply.status, 200);
+        reply.text().to_owned()
+    }
+
+    /// The sum over the series of that name whose labels hold each of these texts.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let sample = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let rest = series.strip_prefix(name)?;
+            let of_that_name = rest.is_empty() || rest.starts_with('{');
+            (of_that_name && labels.iter().all(|label| rest.contains(label)))
+                .then(|| value.parse::<f64>().ok())?
+        };
+        self.metrics().lines().filter_map(sample).sum()
+    }
+
+    /// SIGTERM, not waiting for what it does.
+    pub fn signal_terminate(&self) {
+        run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]), b"").ok();
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub fn wait_exit(mut self) -> ExitStatus {
+        self.stderr.wait_end(&self.name);
+        self.child.wait().expect("a child can be waited for")
+    }
+
+    /// SIGTERM, then waits until it has ended.
+    #[track_caller]
+    pub fn terminate(self) -> ExitStatus {
+        self.signal_terminate();
+        self.wait_exit()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        // One that has ended already is what some tests want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- {} said:\n{}{}", self.name, self.stderr.text(), self.stdout.text());
+        }
+    }
+}
+
+impl Lines {
+    fn read(from: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let shared = lines.0.clone();
+        thread::spawn(move || {
+            let (printed, changed) = &*shared;
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                printed.lock().expect("no holder panics").lines.push(line);
+                changed.notify_all();
+            }
+            printed.lock().expect("no holder panics").ended = true;
+            changed.notify_all();
+        });
+        lines
+    }
+
+    fn count(&self) -> usize {
+        self.0.0.lock().expect("no holder panics").lines.len()
+    }
+
+    fn text(&self) -> String {
+        let printed = self.0.0.lock().expect("no holder panics");
+        printed.lines.iter().fold(String::new(), |text, line| text + line + "\n")
+    }
+
+    /// The first line, printed or to come, that `pick` takes.
+    #[track_caller]
+    fn wait<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        let mut from = 0;
+        loop {
+            let lines = self.0.0.lock().expect("no holder panics").lines[from..].to_vec();
+            if let Some(found) = lines.iter().find_map(|line| pick(line)) {
+                return found;
+            }
+            from += lines.len();
+            assert!(self.wait_beyond(from, deadline), "it never said {what}:\n{}", self.text());
+        }
+    }
+
+    /// Waits until there are more lines than `count`; false when there will be none or time is up.
+    fn wait_beyond(&self, count: usize, deadline: Instant) -> bool {
+        let (printed, changed) = &*self.0;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (printed, _) = changed
+            .wait_timeout_while(printed.lock().expect("no holder panics"), left, |printed| {
+                printed.lines.len() <= count && !printed.ended
+            })
+            .expect("no holder panics");
+        printed.lines.len() > count
+    }
+
+    #[track_caller]
+    fn wait_end(&self, name: &str) {
+        let (printed, changed) = &*self.0;
+        let (printed, timeout) = changed
+            .wait_timeout_while(printed.lock().expect("no holder panics"), PATIENCE, |printed| !printed.ended)
+            .expect("no holder panics");
+        assert!(!timeout.timed_out(), "{name} does not end:\n{}", printed.lines.join("\n"));
+    }
+}
