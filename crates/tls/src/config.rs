@@ -162,13 +162,13 @@ impl Backend {
     /// [`ConfigFailure`]; nothing is half-built.
     pub fn server_config(self, parameters: &ServerParameters<'_>) -> Result<ServerConfig, ConfigFailure> {
         let alpn = wire_names(parameters.alpn.iter().filter(|name| !is_istio_token(name)))?;
-        match self {
+        let side: Result<ServerSide, ConfigFailure> = match self {
             #[cfg(feature = "rustls")]
             Backend::Rustls => rustls::Server::build(parameters, alpn).map(ServerSide::Rustls),
             #[cfg(feature = "boring")]
             Backend::Boring => boring::Server::build(parameters, alpn).map(ServerSide::Boring),
-        }
-        .map(ServerConfig)
+        };
+        side.map(ServerConfig)
     }
 
     /// Builds a client's side.
@@ -177,13 +177,13 @@ impl Backend {
     /// [`ConfigFailure`]; nothing is half-built.
     pub fn client_config(self, parameters: &ClientParameters<'_>) -> Result<ClientConfig, ConfigFailure> {
         let alpn = wire_names(parameters.alpn.iter())?;
-        match self {
+        let side: Result<ClientSide, ConfigFailure> = match self {
             #[cfg(feature = "rustls")]
             Backend::Rustls => rustls::Client::build(parameters, alpn).map(ClientSide::Rustls),
             #[cfg(feature = "boring")]
             Backend::Boring => boring::Client::build(parameters, alpn).map(ClientSide::Boring),
-        }
-        .map(ClientConfig)
+        };
+        side.map(ClientConfig)
     }
 }
 
