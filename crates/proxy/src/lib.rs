@@ -1,2 +1,17 @@
 //! The data path: inbound, outbound, sniffing, pools, load state, retries, relay, reasons, records, counters, drain.
+//! It executes what `policy` decides and knows neither Istio's resources nor where configuration comes from.
 #![forbid(unsafe_code)]
+
+mod options;
+mod proxy;
+mod reason;
+mod record;
+mod status;
+
+pub use options::{AccessLog, LogFormat, Options};
+pub use proxy::{CredentialRefusal, Proxy, PublishRefusal, StartFailure};
+pub use reason::Reason;
+pub use record::{Expected, OriginText, Phase, Presented, Record, RequestLine};
+pub use status::{
+    Connections, CoreStatus, Handshakes, ListenerStatus, Metrics, Refusals, Requests, Security, Status,
+};
