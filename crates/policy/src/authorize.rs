@@ -1,30 +1,29 @@
-//! Who may do what (istio-semantics 4.2). A `Permit` is made here and nowhere else; the relay takes it by value.
+//! Who may do what (istio-semantics 4.2): CUSTOM, then DENY, then ALLOW. A `Permit` is made here and nowhere else;
+//! the relay takes it by value. How a single rule is tested is in `evaluate`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sidering_identity::PeerIdentity;
 
+use crate::evaluate::{Effect, Subject};
+use crate::rule::{Rule, RuleSet};
 use crate::{Authorization, Facts, Origin, Refusal};
 
-/// Proof that a connection or request was authorized. It cannot be made outside this module.
+/// Proof that a connection or request was authorized. It can neither be made outside this module nor copied:
+///
+/// ```compile_fail,E0451
+/// let forged = sidering_policy::Permit { by: None, would_deny: None };
+/// ```
+/// ```compile_fail,E0599
+/// fn twice(permit: sidering_policy::Permit) -> [sidering_policy::Permit; 2] {
+///     [permit.clone(), permit]
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Permit {
-    /// The rule that allowed it; `None` where no ALLOW policy is in force.
-    by: Option<Origin>,
-    /// A dry-run policy would have denied it.
+    by: Option<Arc<Origin>>,
     would_deny: Option<Origin>,
-}
-
-impl Permit {
-    /// The rule that allowed it; `None` where no ALLOW policy is in force.
-    pub fn by(&self) -> Option<&Origin> {
-        self.by.as_ref()
-    }
-
-    /// The dry-run policy that would have denied it.
-    pub fn would_deny(&self) -> Option<&Origin> {
-        self.would_deny.as_ref()
-    }
 }
 
 /// What rules read of an HTTP request.
@@ -38,20 +37,36 @@ pub struct RequestFacts<'a> {
     /// The client's address as forwarded by trusted peers; the immediate peer's otherwise.
     pub remote_ip: IpAddr,
     /// Every value of a header, by lower-case name, in order.
-    pub header: &'a dyn Fn(&str, &mut dyn FnMut(&str)),
+    pub header: HeaderLookup<'a>,
+}
+
+/// Calls back with every value of the header of that lower-case name, in order. A function, so that `http`'s own
+/// form is not copied.
+pub type HeaderLookup<'a> = &'a dyn Fn(&str, &mut dyn FnMut(&[u8]));
+
+impl Permit {
+    /// The rule that allowed it; `None` where no ALLOW policy is in force.
+    pub fn by(&self) -> Option<&Origin> {
+        self.by.as_deref()
+    }
+
+    /// The dry-run DENY rule that would have denied it, or a dry-run ALLOW policy that would not have allowed it.
+    pub fn would_deny(&self) -> Option<&Origin> {
+        self.would_deny.as_ref()
+    }
 }
 
 /// May this request pass? `peer` is absent for plaintext.
 ///
 /// # Errors
-/// [`Refusal::Denied`], [`Refusal::NotAllowed`], [`Refusal::CustomUnsupported`].
+/// [`Refusal::CustomUnsupported`], [`Refusal::Denied`], [`Refusal::NotAllowed`].
 pub fn authorize(
-    _rules: &Authorization,
-    _facts: &Facts,
-    _peer: Option<&PeerIdentity>,
-    _request: &RequestFacts<'_>,
+    rules: &Authorization,
+    facts: &Facts,
+    peer: Option<&PeerIdentity>,
+    request: &RequestFacts<'_>,
 ) -> Result<Permit, Refusal> {
-    todo!("policy")
+    decide(rules, &Subject { facts, peer, request: Some(request) })
 }
 
 /// May this connection pass? Asked once, before payload, and again on each publish.
@@ -59,9 +74,46 @@ pub fn authorize(
 /// # Errors
 /// As [`authorize`].
 pub fn authorize_tcp(
-    _rules: &Authorization,
-    _facts: &Facts,
-    _peer: Option<&PeerIdentity>,
+    rules: &Authorization,
+    facts: &Facts,
+    peer: Option<&PeerIdentity>,
 ) -> Result<Permit, Refusal> {
-    todo!("policy")
+    decide(rules, &Subject { facts, peer, request: None })
 }
+
+fn decide(rules: &Authorization, subject: &Subject<'_>) -> Result<Permit, Refusal> {
+    let RuleSet { custom, deny, allow } = &rules.enforced;
+    if let Some(rule) = first(custom, subject, Effect::Deny) {
+        return Err(Refusal::CustomUnsupported { origin: Origin::clone(&rule.origin) });
+    }
+    if let Some(rule) = first(deny, subject, Effect::Deny) {
+        return Err(Refusal::Denied { origin: Origin::clone(&rule.origin) });
+    }
+    let by = match allow {
+        None => None,
+        Some(allow) => match first(&allow.rules, subject, Effect::Allow) {
+            Some(rule) => Some(rule.origin.clone()),
+            None => return Err(Refusal::NotAllowed { policies: allow.policies.clone() }),
+        },
+    };
+    Ok(Permit { by, would_deny: would_deny(&rules.dry_run, subject) })
+}
+
+/// Dry-run policies are judged among themselves, as Istio does: an ALLOW that would not have matched would have denied.
+fn would_deny(dry_run: &RuleSet, subject: &Subject<'_>) -> Option<Origin> {
+    if let Some(rule) = first(&dry_run.deny, subject, Effect::Deny) {
+        return Some(Origin::clone(&rule.origin));
+    }
+    let allow = dry_run.allow.as_ref()?;
+    match first(&allow.rules, subject, Effect::Allow) {
+        Some(_) => None,
+        None => allow.policies.first().cloned(),
+    }
+}
+
+fn first<'a>(rules: &'a [Rule], subject: &Subject<'_>, effect: Effect) -> Option<&'a Rule> {
+    rules.iter().find(|rule| subject.meets(rule, effect))
+}
+
+#[cfg(test)]
+mod tests;

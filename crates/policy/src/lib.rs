@@ -7,6 +7,7 @@ mod accept;
 mod authorize;
 mod cluster;
 mod dial;
+mod evaluate;
 mod facts;
 mod matcher;
 mod origin;
@@ -15,26 +16,30 @@ mod pick;
 mod refusal;
 mod route;
 mod rule;
+#[cfg(test)]
+mod sample;
 mod snapshot;
 
 pub use accept::{Needs, accept, needs};
-pub use authorize::{Permit, RequestFacts, authorize, authorize_tcp};
+pub use authorize::{HeaderLookup, Permit, RequestFacts, authorize, authorize_tcp};
 pub use cluster::{
     Address, BalancerKind, ClientCertificate, Cluster, Discovery, Endpoint, Sni, Trust, UpstreamAlpn,
     UpstreamTls,
 };
 pub use dial::dial;
 pub use facts::{Destination, Facts, Peer, Transport};
-pub use matcher::StringMatch;
+pub use matcher::{FullRegex, StringMatch};
 pub use origin::{Origin, Position};
-pub use path::{PathNormalization, normalize_path};
+pub use path::{PathNormalization, normalize_path, path_of};
 pub use pick::{Load, pick};
 pub use refusal::Refusal;
 pub use route::{
     HeaderEdits, HeaderMatch, HostRewrite, PathMatch, Route, RouteAction, RouteMatch, RouteRequest,
     RouteTable, Routed, UnknownHost, VirtualHost, WeightedCluster, route,
 };
-pub use rule::{Allow, Authorization, Clause, Matcher, PathPattern, Rule};
+pub use rule::{
+    Allow, Authorization, Clause, Matcher, PathPattern, PathTemplate, Rule, RuleSet, TemplateError,
+};
 pub use snapshot::{
     BindAddress, Chain, ChainMatch, Direction, DownstreamTls, Filter, Listener, Snapshot, TlsVersion, Version,
 };

@@ -27,12 +27,12 @@ pub enum Refusal {
         /// Who decided the mode.
         origin: Origin,
     },
-    /// No chain is for that port at all.
-    #[error("nothing is configured for port {port}")]
+    /// No chain is for that port, or none for what was sniffed there; or it is the capture port itself.
+    #[error("nothing is configured for such a connection to port {port}")]
     NoChain {
         /// Destination port.
         port: u16,
-        /// The listener's resource.
+        /// The chain's resource, else the listener's.
         origin: Origin,
     },
     /// A DENY rule matched.
@@ -45,7 +45,7 @@ pub enum Refusal {
     #[error("no ALLOW rule matches")]
     NotAllowed {
         /// The policies that would have had to allow it.
-        policies: Vec<Origin>,
+        policies: Arc<[Origin]>,
     },
     /// A CUSTOM rule matched and its provider is not supported.
     #[error("denied by {origin}: its provider is not supported")]

@@ -1,10 +1,11 @@
 //! HTTP routing: virtual host by Host header, then the first route that matches (istio-semantics 6.3).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Origin, Refusal, Snapshot, StringMatch};
+use crate::{Cluster, HeaderLookup, Origin, Refusal, Snapshot, StringMatch, dial};
 
 /// The virtual hosts of a chain.
 #[derive(Debug)]
@@ -15,7 +16,8 @@ pub struct RouteTable {
     pub exact: HashMap<Arc<str>, Arc<VirtualHost>>,
     /// Suffixes of `*suffix` domains, longest first.
     pub suffixes: Vec<(Arc<str>, Arc<VirtualHost>)>,
-    /// `*`: inbound chains have only this.
+    /// `*`: all that an inbound chain has; outbound under ALLOW_ANY a route to `PassthroughCluster`, where traffic is
+    /// captured and so has an address that was dialled.
     pub any: Option<Arc<VirtualHost>>,
     /// What a Host that none names gets.
     pub unknown: UnknownHost,
@@ -24,10 +26,8 @@ pub struct RouteTable {
 }
 
 /// What a request with an unknown Host gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownHost {
-    /// ALLOW_ANY: forwarded to the address that was dialled. Without capture there is none: the refusal is `NoRoute`.
-    Passthrough(Arc<str>),
     /// REGISTRY_ONLY: 502.
     BlackHole,
     /// 404.
@@ -82,7 +82,7 @@ pub struct RouteMatch {
 /// A test of the path.
 #[derive(Debug)]
 pub struct PathMatch {
-    /// Exact, prefix or regex. With `ignore_case`, exact and prefix texts are lower case.
+    /// Exact, prefix or regex.
     pub value: StringMatch,
     /// `ignoreUriCase`: exact and prefix only.
     pub ignore_case: bool,
@@ -91,7 +91,7 @@ pub struct PathMatch {
 /// A test of one header.
 #[derive(Debug)]
 pub struct HeaderMatch {
-    /// Lower case; `:method` and `:authority` included.
+    /// Lower case; `:method`, `:authority` (also called `host`) and `:scheme` included.
     pub name: Arc<str>,
     /// `None` asks only for presence.
     pub value: Option<StringMatch>,
@@ -142,7 +142,7 @@ pub struct HeaderEdits {
     pub add: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// What routing reads of a request. Headers come through a function, so that `http`'s own form is not copied.
+/// What routing reads of a request.
 pub struct RouteRequest<'a> {
     /// `:method`.
     pub method: &'a str,
@@ -153,26 +153,128 @@ pub struct RouteRequest<'a> {
     /// The normalised path without its query.
     pub path: &'a str,
     /// Every value of a header, by lower-case name, in order.
-    pub header: &'a dyn Fn(&str, &mut dyn FnMut(&str)),
+    pub header: HeaderLookup<'a>,
 }
 
 /// What a route decided.
+#[derive(Clone, Copy, Debug)]
 pub struct Routed<'a> {
     /// The route taken.
     pub route: &'a Route,
     /// The cluster chosen by weight; absent for direct responses.
-    pub cluster: Option<&'a Arc<str>>,
+    pub cluster: Option<&'a Arc<Cluster>>,
 }
 
 /// Chooses the route of a request. `entropy` decides between weights.
 ///
 /// # Errors
-/// [`Refusal::UnknownHost`], [`Refusal::NoRoute`].
+/// [`Refusal::UnknownHost`], [`Refusal::NoRoute`], [`Refusal::NoCluster`], [`Refusal::BlackHole`].
 pub fn route<'a>(
-    _snapshot: &'a Snapshot,
-    _table: &'a RouteTable,
-    _request: &RouteRequest<'_>,
-    _entropy: u64,
+    snapshot: &'a Snapshot,
+    table: &'a RouteTable,
+    request: &RouteRequest<'_>,
+    entropy: u64,
 ) -> Result<Routed<'a>, Refusal> {
-    todo!("policy")
+    let host = virtual_host(table, request.authority).ok_or_else(|| Refusal::UnknownHost {
+        host: request.authority.into(),
+        blackhole: table.unknown == UnknownHost::BlackHole,
+        origin: table.origin.clone(),
+    })?;
+    let takes =
+        |route: &&Route| route.matches.is_empty() || route.matches.iter().any(|entry| entry.holds(request));
+    let route = host
+        .routes
+        .iter()
+        .find(takes)
+        .ok_or_else(|| Refusal::NoRoute { virtual_host: host.name.clone(), origin: host.origin.clone() })?;
+    let cluster = match &route.action {
+        RouteAction::Forward { clusters, .. } => Some(dial(snapshot, clusters, &route.origin, entropy)?),
+        RouteAction::Respond { .. } => None,
+    };
+    Ok(Routed { route, cluster })
 }
+
+/// The exact name, then the longest suffix, then `*`. Case and port do not count.
+fn virtual_host<'a>(table: &'a RouteTable, authority: &str) -> Option<&'a Arc<VirtualHost>> {
+    let host = without_port(authority);
+    let host = if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    };
+    let ends =
+        |(suffix, _): &&(Arc<str>, Arc<VirtualHost>)| host.len() > suffix.len() && host.ends_with(&**suffix);
+    table
+        .exact
+        .get(&*host)
+        .or_else(|| table.suffixes.iter().find(ends).map(|(_, found)| found))
+        .or(table.any.as_ref())
+}
+
+/// `host:80` and `[::1]:80` without `:80`.
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !is_bare_ipv6(host) => host,
+        _ => authority,
+    }
+}
+
+/// The colon was one of an IPv6 address without brackets.
+fn is_bare_ipv6(host: &str) -> bool {
+    host.contains(':') && !host.ends_with(']')
+}
+
+impl RouteMatch {
+    fn holds(&self, request: &RouteRequest<'_>) -> bool {
+        let value = |test: &Option<StringMatch>, text| test.as_ref().is_none_or(|test| test.matches(text));
+        value(&self.method, request.method)
+            && value(&self.authority, request.authority)
+            && value(&self.scheme, request.scheme)
+            && self.path.as_ref().is_none_or(|path| path.holds(request.path))
+            && self.headers.iter().all(|header| header.holds(request))
+    }
+}
+
+impl PathMatch {
+    fn holds(&self, path: &str) -> bool {
+        match &self.value {
+            value @ (StringMatch::Exact(_) | StringMatch::Prefix(_)) if self.ignore_case => {
+                value.matches_ignoring_case(path)
+            }
+            value => value.matches(path),
+        }
+    }
+}
+
+impl HeaderMatch {
+    fn holds(&self, request: &RouteRequest<'_>) -> bool {
+        let found = match &*self.name {
+            ":authority" | "host" => Some(request.authority.into()),
+            ":method" => Some(request.method.into()),
+            ":scheme" => Some(request.scheme.into()),
+            name => joined(request.header, name),
+        };
+        match (&self.value, found, self.inverted) {
+            (None, found, inverted) => found.is_some() != inverted,
+            (Some(value), Some(text), inverted) => value.matches(text) != inverted,
+            (Some(_), None, false) => false,
+            (Some(value), None, true) => !value.matches(""),
+        }
+    }
+}
+
+/// The header's values joined by commas, which is what a repeated header means (RFC 9110 5.3). `None`: there is none.
+pub(crate) fn joined(header: HeaderLookup<'_>, name: &str) -> Option<Vec<u8>> {
+    let mut all: Option<Vec<u8>> = None;
+    header(name, &mut |value| match &mut all {
+        None => all = Some(value.to_vec()),
+        Some(all) => {
+            all.push(b',');
+            all.extend_from_slice(value);
+        }
+    });
+    all
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,17 +7,23 @@ use ipnet::IpNet;
 
 use crate::{Origin, StringMatch};
 
-/// Everything that decides who may pass a chain, already reduced to the chain's protocol (HTTP-only fields on TCP).
+/// Everything that decides who may pass a chain. The default holds no policy and lets everything pass, as Istio
+/// does. Its inside is closed so that rules can be indexed without touching the producers.
 #[derive(Debug, Default)]
 pub struct Authorization {
-    /// A match denies. Evaluated before `allow`.
+    pub(crate) enforced: RuleSet,
+    pub(crate) dry_run: RuleSet,
+}
+
+/// The rules of the policies in force, by action, already reduced to the chain's protocol (istio-semantics 4.5).
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    /// CUSTOM rules: no provider is supported, so a match is denied. Evaluated first.
+    pub custom: Vec<Rule>,
+    /// A match denies.
     pub deny: Vec<Rule>,
     /// `None`: no ALLOW policy is in force, everything passes. `Some`: something must match.
     pub allow: Option<Allow>,
-    /// CUSTOM rules: no provider is supported, so a match is denied.
-    pub custom: Vec<Rule>,
-    /// Evaluated and recorded only.
-    pub dry_run: Vec<Rule>,
 }
 
 /// The ALLOW policies in force.
@@ -26,7 +32,7 @@ pub struct Allow {
     /// May be empty: then everything is denied.
     pub rules: Vec<Rule>,
     /// The policies, for saying who would have had to allow it.
-    pub policies: Vec<Origin>,
+    pub policies: Arc<[Origin]>,
 }
 
 /// One rule of one policy.
@@ -38,8 +44,8 @@ pub struct Rule {
     pub operations: Vec<Vec<Clause>>,
     /// All must hold.
     pub when: Vec<Clause>,
-    /// The policy, the rule's index and its line.
-    pub origin: Origin,
+    /// The policy, the rule's index and its line. Shared, since every request that it allows keeps it.
+    pub origin: Arc<Origin>,
 }
 
 /// `[not] any(matchers)`.
@@ -56,7 +62,7 @@ pub struct Clause {
 pub enum Matcher {
     /// The peer's principal, without scheme.
     Principal(StringMatch),
-    /// The namespace in the peer's id.
+    /// The namespace in the peer's id: what stands between `/ns/` and a later `/`.
     Namespace(StringMatch),
     /// The peer's service account, `namespace` and `account`, literal.
     ServiceAccount(Arc<str>, Arc<str>),
@@ -64,7 +70,7 @@ pub enum Matcher {
     TrustDomain(StringMatch),
     /// The immediate peer's address.
     SourceIp(IpNet),
-    /// The client's address as forwarded by trusted peers.
+    /// The client's address as forwarded by trusted peers; on TCP the immediate peer's.
     RemoteIp(IpNet),
     /// The destination address.
     DestinationIp(IpNet),
@@ -76,7 +82,9 @@ pub enum Matcher {
     Method(StringMatch),
     /// The normalised path without its query.
     Path(PathPattern),
-    /// Any value of a header; the name is lower case, `:authority` and `:method` included.
+    /// A header; the name is lower case, `:authority` (also called `host`) and `:method` included. A header with
+    /// several values is read so that repeating it never gains anything: where a match opens (ALLOW, or `not` in
+    /// DENY) every value must match, where it closes one is enough, or all of them joined by `,`.
     Header(Arc<str>, StringMatch),
     /// The SNI.
     ServerName(StringMatch),
@@ -89,6 +97,128 @@ pub enum Matcher {
 pub enum PathPattern {
     /// Exact, prefix, suffix or presence.
     Plain(StringMatch),
-    /// `{*}` one non-empty segment, `{**}` any run of characters.
-    Template(Arc<str>),
+    /// `{*}` and `{**}`.
+    Template(PathTemplate),
+}
+
+/// A path with operators: `{*}` is one non-empty segment, `{**}` any run of characters, also none (istio-semantics 4.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTemplate(Arc<str>);
+
+/// Why a text is no path template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// `{**}` was not the last operator.
+    #[error("`{{**}}` must be the last operator of a path template")]
+    NotLast,
+    /// An operator that is only a part of its segment, or another use of braces.
+    #[error(
+        "{0:?}: in a path template `{{*}}` and `{{**}}` are whole segments, and braces have no other use"
+    )]
+    Operator(String),
+    /// A literal segment with a character that it may not have.
+    #[error("{0:?}: segments of a path template are made of A-Z, a-z, 0-9 and -._~%!$&'()+,;:@=")]
+    Literal(String),
+}
+
+impl Authorization {
+    /// What is enforced, and what is only evaluated and reported.
+    pub fn new(enforced: RuleSet, dry_run: RuleSet) -> Self {
+        Self { enforced, dry_run }
+    }
+}
+
+impl PathPattern {
+    /// A template where `pattern` has an operator, else Istio's wildcard grammar.
+    ///
+    /// # Errors
+    /// [`TemplateError`]: braces are an error in a pattern without operator, too.
+    pub fn parse(pattern: &str) -> Result<Self, TemplateError> {
+        if pattern.contains(['{', '}']) {
+            return PathTemplate::parse(pattern).map(Self::Template);
+        }
+        Ok(Self::Plain(StringMatch::parse(pattern)))
+    }
+
+    /// Does it match a path without query?
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Plain(value) => value.matches(path),
+            Self::Template(PathTemplate(template)) => template_matches(template, path),
+        }
+    }
+}
+
+impl PathTemplate {
+    /// Checks and keeps a template.
+    ///
+    /// # Errors
+    /// [`TemplateError`].
+    pub fn parse(template: &str) -> Result<Self, TemplateError> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=".contains(&b);
+        let mut tail = false;
+        for segment in template.split('/') {
+            match segment {
+                "{*}" | "{**}" if tail => return Err(TemplateError::NotLast),
+                "{*}" => {}
+                "{**}" => tail = true,
+                _ if segment.contains(['{', '}']) => return Err(TemplateError::Operator(segment.to_owned())),
+                _ if !segment.bytes().all(legal) => return Err(TemplateError::Literal(segment.to_owned())),
+                _ => {}
+            }
+        }
+        Ok(Self(template.into()))
+    }
+}
+
+/// At most one `{**}`, which is the last operator: so nothing is ever tried twice.
+fn template_matches(template: &str, path: &str) -> bool {
+    let Some((literal, rest)) = template.split_once('{') else {
+        return template == path;
+    };
+    let Some(path) = path.strip_prefix(literal) else {
+        return false;
+    };
+    match rest.strip_prefix("*}") {
+        Some(rest) => {
+            let segment = path.find('/').unwrap_or(path.len());
+            segment > 0 && template_matches(rest, &path[segment..])
+        }
+        None => rest.strip_prefix("**}").is_some_and(|rest| path.ends_with(rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PathPattern, TemplateError};
+
+    #[test]
+    fn templates() {
+        for (template, path, expected) in [
+            ("/a/{**}", "/a/", true),
+            ("/a/{**}", "/a/b/c", true),
+            ("/a/{**}", "/a", false),
+            ("/s/{**}/c", "/s//c", true),
+            ("/s/{**}/c", "/s/x/y/c", true),
+            ("/s/{**}/c", "/s/c", false),
+            ("/foo/{*}/bar/{**}", "/foo/a/bar/x/y", true),
+            ("/foo/{*}/bar/{**}", "/foo//bar/x", false),
+            ("/foo/{*}", "/foo/a", true),
+            ("/foo/{*}", "/foo/a/b", false),
+            ("/foo/{*}", "/foo/", false),
+            ("/{*}/{*}", "/a/b", true),
+            ("/foo*", "/foobar", true),
+            ("/foo", "/foo/", false),
+        ] {
+            assert_eq!(PathPattern::parse(template).unwrap().matches(path), expected, "{template} {path}");
+        }
+    }
+
+    #[test]
+    fn templates_that_istio_refuses() {
+        assert_eq!(PathPattern::parse("/{**}/a/{*}").unwrap_err(), TemplateError::NotLast);
+        assert_eq!(PathPattern::parse("/a{*}").unwrap_err(), TemplateError::Operator("a{*}".into()));
+        assert_eq!(PathPattern::parse("/{a}").unwrap_err(), TemplateError::Operator("{a}".into()));
+        assert_eq!(PathPattern::parse("/*/{*}").unwrap_err(), TemplateError::Literal("*".into()));
+    }
 }
