@@ -8,7 +8,9 @@ pub mod identity;
 mod pem;
 mod quiet;
 mod reload;
+mod resources;
 mod watch;
 
 pub use quiet::QUIET;
 pub use reload::Reload;
+pub use resources::{LoadFailure, Loaded, Publish, ResourceInputs, ResourceReport, ResourceWatch};

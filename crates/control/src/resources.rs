@@ -1,0 +1,310 @@
+//! Istio resources from files, watched: the whole set is read, parsed and compiled, or none of it counts. Whatever is
+//! wrong leaves the last good snapshot in force, is reported with file and line, and is said again while it lasts.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidering_istio::{CaptureListeners, Diagnostic, Effective, MeshConfig, Source, Workload, compile, parse};
+use sidering_policy::{Direction, Snapshot, Version};
+
+use crate::quiet::{self, Files, Fingerprint, QUIET, Unreadable};
+use crate::reload::Reloads;
+use crate::watch::Watch;
+
+/// How often a stale configuration is tried again, and said again.
+const REPEAT: Duration = Duration::from_secs(30);
+
+/// Hands a snapshot to the data path, which may refuse it; blocking, called off the control runtime's thread.
+pub type Publish = Arc<dyn Fn(Snapshot) -> Result<Version, String> + Send + Sync>;
+
+/// Files of Istio resources, and the workload that they are read for.
+pub struct ResourceWatch {
+    inputs: Arc<ResourceInputs>,
+    quiet: Duration,
+    seen: Option<Seen>,
+    in_force: InForce,
+}
+
+/// What a snapshot is made from.
+#[derive(Clone, Debug)]
+pub struct ResourceInputs {
+    /// Files, or directories of `.yaml`, `.yml` and `.json` files.
+    pub paths: Vec<PathBuf>,
+    /// The mesh's settings.
+    pub mesh: MeshConfig,
+    /// Who the sidecar stands beside.
+    pub workload: Workload,
+    /// The bootstrap file's capture listeners.
+    pub capture: CaptureListeners,
+    /// What relative paths in DestinationRules are relative to.
+    pub base: PathBuf,
+}
+
+/// A whole set, compiled.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Not published yet.
+    pub snapshot: Snapshot,
+    /// What the operator should know, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// Why a set does not count.
+#[derive(Debug)]
+pub enum LoadFailure {
+    /// A path is missing or unreadable.
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// At least one of these is an error.
+    Invalid(Vec<Diagnostic>),
+    /// The data path refused the snapshot: a port in use, a certificate that no backend takes.
+    Refused(String),
+}
+
+/// What the watch tells after every look at changed files.
+#[derive(Clone, Debug)]
+pub enum ResourceReport {
+    /// This is in force.
+    Published {
+        /// Acknowledged by every core.
+        version: Version,
+        /// What the operator should know, a line each.
+        warnings: Vec<String>,
+    },
+    /// The last good set stays in force; these lines say why.
+    Stale(Vec<String>),
+}
+
+/// The file system as of the last attempt.
+#[derive(PartialEq)]
+struct Seen {
+    resources: Result<Fingerprint, Unreadable>,
+    /// Certificates and keys that DestinationRules name.
+    named: Vec<PathBuf>,
+    named_as: Vec<Option<Fingerprint>>,
+}
+
+impl ResourceWatch {
+    /// Reads nothing yet.
+    pub fn new(inputs: ResourceInputs) -> Self {
+        Self { inputs: Arc::new(inputs), quiet: QUIET, seen: None, in_force: InForce::default() }
+    }
+
+    /// How long files must have been left alone before they count; [`QUIET`] unless told otherwise.
+    pub fn quiet(self, quiet: Duration) -> Self {
+        Self { quiet, ..self }
+    }
+
+    /// Reads and compiles the whole set once.
+    ///
+    /// # Errors
+    /// [`LoadFailure::Unreadable`] and [`LoadFailure::Invalid`].
+    pub async fn load(&mut self) -> Result<Loaded, LoadFailure> {
+        let loaded = self.read().await?;
+        self.in_force = InForce::of(&loaded.snapshot);
+        Ok(loaded)
+    }
+
+    /// Publishes every change of the files for ever. Call after a first [`ResourceWatch::load`].
+    pub async fn run(
+        mut self,
+        publish: Publish,
+        mut report: impl FnMut(ResourceReport),
+        mut reloads: Reloads,
+    ) {
+        let mut watch = Watch::new();
+        let mut stale = false;
+        loop {
+            watch.follow(self.watched().iter().map(PathBuf::as_path));
+            let asked = tokio::select! {
+                () = watch.stirred() => None,
+                asked = reloads.asked() => Some(asked),
+                () = tokio::time::sleep(REPEAT), if stale => {
+                    self.seen = None;
+                    None
+                }
+            };
+            if asked.is_none() && self.seen.as_ref().is_some_and(|seen| *seen == self.look()) {
+                continue;
+            }
+            let outcome = self.load_and_publish(&publish).await;
+            stale = outcome.is_err();
+            report(match outcome {
+                Ok((version, warnings)) => ResourceReport::Published { version, warnings },
+                Err(failure) => ResourceReport::Stale(failure.lines()),
+            });
+        }
+    }
+
+    async fn load_and_publish(&mut self, publish: &Publish) -> Result<(Version, Vec<String>), LoadFailure> {
+        let Loaded { snapshot, mut warnings } = self.read().await?;
+        let in_force = InForce::of(&snapshot);
+        let publish = Arc::clone(publish);
+        let answer =
+            tokio::task::spawn_blocking(move || publish(snapshot)).await.expect("publishing does not panic");
+        let version = answer.map_err(LoadFailure::Refused)?;
+        warnings.extend(self.in_force.removed_by(&in_force));
+        self.in_force = in_force;
+        Ok((version, warnings))
+    }
+
+    async fn read(&mut self) -> Result<Loaded, LoadFailure> {
+        let read = quiet::read(self.inputs.paths.clone(), self.quiet).await;
+        let resources = read.as_ref().map(|files| files.fingerprint.clone()).map_err(Clone::clone);
+        let files = match read {
+            Ok(files) => files,
+            Err(Unreadable { path, problem }) => {
+                self.seen = Some(Seen::of(resources, Vec::new()));
+                return Err(LoadFailure::Unreadable { path, problem });
+            }
+        };
+        let inputs = Arc::clone(&self.inputs);
+        let compiling = tokio::task::spawn_blocking(move || compile_files(&inputs, &files));
+        let (outcome, named) = compiling.await.expect("compiling does not panic");
+        self.seen = Some(Seen::of(resources, named));
+        outcome
+    }
+
+    fn look(&self) -> Seen {
+        let named = self.seen.as_ref().map(|seen| seen.named.clone()).unwrap_or_default();
+        Seen::of(quiet::fingerprint(&self.inputs.paths), named)
+    }
+
+    /// The paths given, the directories below, and the files that resources name.
+    fn watched(&self) -> Vec<PathBuf> {
+        let mut watched = self.inputs.paths.clone();
+        if let Some(seen) = &self.seen {
+            watched.extend(seen.named.iter().cloned());
+            watched.extend(seen.resources.iter().flat_map(Fingerprint::directories).map(Path::to_owned));
+        }
+        watched
+    }
+}
+
+/// The outcome, and the files that resources name.
+fn compile_files(inputs: &ResourceInputs, files: &Files) -> (Result<Loaded, LoadFailure>, Vec<PathBuf>) {
+    let named = RefCell::new(Vec::new());
+    let read = |path: &Path| {
+        let path = inputs.base.join(path);
+        named.borrow_mut().push(path.clone());
+        fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let outcome = texts(files).and_then(|sources| {
+        let (resources, mut diagnostics) = parse(&sources);
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return Err(LoadFailure::Invalid(diagnostics));
+        }
+        let effective = Effective::of(&resources, &inputs.mesh, &inputs.workload);
+        match compile(&effective, &inputs.capture, &read) {
+            Ok(snapshot) => {
+                let warnings =
+                    diagnostics.iter().map(ToString::to_string).chain(snapshot.warnings.iter().cloned());
+                Ok(Loaded { warnings: warnings.collect(), snapshot })
+            }
+            Err(more) => {
+                diagnostics.extend(more);
+                Err(LoadFailure::Invalid(diagnostics))
+            }
+        }
+    });
+    (outcome, named.into_inner())
+}
+
+/// An empty file is a half-written one until somebody says otherwise: emptied files must not delete policy.
+fn texts(files: &Files) -> Result<Vec<Source<'_>>, LoadFailure> {
+    let unreadable = |path: &Path, problem: &str| LoadFailure::Unreadable {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    };
+    files
+        .contents
+        .iter()
+        .map(|(path, content)| {
+            let text = std::str::from_utf8(content).map_err(|_| unreadable(path, "not UTF-8 text"))?;
+            if text.trim().is_empty() {
+                return Err(unreadable(
+                    path,
+                    "empty; remove the file, or leave a comment in it if that is meant",
+                ));
+            }
+            Ok(Source { file: path.display().to_string().into(), text })
+        })
+        .collect()
+}
+
+/// The security policies that a snapshot's inbound chains come from, by kind.
+#[derive(Default)]
+struct InForce {
+    authorization: BTreeSet<String>,
+    peer_authentication: BTreeSet<String>,
+}
+
+impl InForce {
+    fn of(snapshot: &Snapshot) -> Self {
+        let inbound = snapshot.listeners.iter().filter(|listener| listener.direction == Direction::Inbound);
+        let mut in_force = Self::default();
+        for chain in inbound.flat_map(|listener| &listener.chains) {
+            let rules = &chain.authorization;
+            let origins = rules.deny.iter().chain(&rules.custom).map(|rule| &rule.origin);
+            let allowing = rules.allow.iter().flat_map(|allow| &allow.policies);
+            in_force.authorization.extend(origins.chain(allowing).map(|origin| origin.name.to_string()));
+            if &*chain.origin.kind == "PeerAuthentication" {
+                in_force.peer_authentication.insert(chain.origin.name.to_string());
+            }
+        }
+        in_force
+    }
+
+    /// A warning for each kind of which `new` has none left.
+    fn removed_by(&self, new: &Self) -> Vec<String> {
+        let kinds = [
+            ("AuthorizationPolicy", &self.authorization, &new.authorization),
+            ("PeerAuthentication", &self.peer_authentication, &new.peer_authentication),
+        ];
+        kinds
+            .into_iter()
+            .filter(|(_, before, after)| !before.is_empty() && after.is_empty())
+            .map(|(kind, before, _)| {
+                let names: Vec<&str> = before.iter().map(String::as_str).collect();
+                format!("no {kind} selects this workload any more; until this reload: {}", names.join(", "))
+            })
+            .collect()
+    }
+}
+
+impl Seen {
+    fn of(resources: Result<Fingerprint, Unreadable>, named: Vec<PathBuf>) -> Self {
+        let named_as = named.iter().map(|path| quiet::fingerprint(std::slice::from_ref(path)).ok()).collect();
+        Self { resources, named, named_as }
+    }
+}
+
+impl LoadFailure {
+    /// One line for each problem, errors first come first.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Unreadable { path, problem } => vec![format!("{}: {problem}", path.display())],
+            Self::Invalid(diagnostics) => diagnostics
+                .iter()
+                .filter(|diagnostic| diagnostic.is_error())
+                .map(ToString::to_string)
+                .collect(),
+            Self::Refused(why) => vec![why.clone()],
+        }
+    }
+}
+
+impl fmt::Display for LoadFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().join("\n"))
+    }
+}
