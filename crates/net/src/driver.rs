@@ -1,9 +1,10 @@
 //! Which of the two drivers runs here, and why. Asked once at start, before any worker exists.
 
-use std::fmt;
 use std::str::FromStr;
+use std::{fmt, io};
 
 use crate::Failure;
+use crate::sys::ring;
 
 /// How a core waits for its sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +67,40 @@ pub struct Probed {
 ///
 /// # Errors
 /// [`Failure::DriverUnavailable`] if io_uring was asked for by name and the kernel refuses it.
-pub fn probe(_choice: DriverChoice) -> Result<Probed, Failure> {
-    todo!()
+pub fn probe(choice: DriverChoice) -> Result<Probed, Failure> {
+    if choice == DriverChoice::Epoll {
+        return Ok(Probed { driver: Driver::Epoll, why: "epoll: chosen".to_owned() });
+    }
+    match (ring::try_ring(), choice) {
+        (Ok(setup), _) => Ok(Probed { driver: Driver::IoUring, why: format!("io_uring: {setup}") }),
+        (Err(error), DriverChoice::IoUring) => {
+            Err(Failure::DriverUnavailable { driver: Driver::IoUring, why: refusal(&error) })
+        }
+        (Err(error), _) => Ok(Probed { driver: Driver::Epoll, why: format!("epoll: {}", refusal(&error)) }),
+    }
+}
+
+/// Why the kernel gave no ring, as far as one can find out from here.
+fn refusal(error: &io::Error) -> String {
+    let name = match error.raw_os_error() {
+        Some(libc::EPERM) => "EPERM",
+        Some(libc::ENOSYS) => "ENOSYS",
+        Some(libc::EACCES) => "EACCES",
+        Some(libc::ENOMEM) => {
+            return format!("io_uring_setup refused (ENOMEM: the limit on locked memory, {error})");
+        }
+        _ => return format!("io_uring does not work ({error})"),
+    };
+    let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let cause = if matches!(sysctl.trim(), "1" | "2") {
+        format!("sysctl kernel.io_uring_disabled={}", sysctl.trim())
+    } else if status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"])) {
+        "seccomp".to_owned()
+    } else if name == "ENOSYS" {
+        "this kernel has none".to_owned()
+    } else {
+        "a security module".to_owned()
+    };
+    format!("io_uring_setup refused ({name}: {cause})")
 }

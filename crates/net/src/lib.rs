@@ -1,14 +1,20 @@
 //! One core's world: workers, timers, listeners, streams and their two drivers; `sys/` holds all kernel work.
 //! Knows nothing above it: no TLS, no HTTP, no policy.
 
+mod core;
 mod driver;
 mod failure;
 mod listener;
 mod mailbox;
+mod pin;
 mod prefixed;
 mod relay;
+mod ring;
+mod runtime;
 mod scratch;
+mod set;
 mod stream;
+mod sys;
 mod time;
 mod worker;
 
@@ -16,9 +22,10 @@ pub use driver::{Driver, DriverChoice, Probed, UnknownDriver, probe};
 pub use failure::Failure;
 pub use listener::{BoundListener, ListenAddress, TcpListener};
 pub use mailbox::{Receiver, Sender, mailbox};
+pub use pin::Pin;
 pub use prefixed::Prefixed;
 pub use relay::{Counters, RelayFailure, relay};
 pub use scratch::{SCRATCH_SIZE, Scratch};
 pub use stream::{Stream, TcpStream};
 pub use time::{Elapsed, Idle, Timer, deadline, now, sleep_until};
-pub use worker::{Pin, WorkerId, Workers, block_on, later, run_workers, spawn_local, yield_now};
+pub use worker::{WorkerId, Workers, block_on, later, run_workers, spawn_local, yield_now};

@@ -78,4 +78,8 @@ impl<S: Stream> Stream for Prefixed<S> {
     fn as_tcp(&self) -> Option<&TcpStream> {
         if self.prefix.is_empty() { self.io.as_tcp() } else { None }
     }
+
+    fn reset(&mut self) {
+        self.io.reset();
+    }
 }

@@ -1,17 +1,23 @@
 //! The byte pump: everything from each of two streams to the other, until both have ended. Knows no protocol.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::Stream;
+use crate::{Idle, Scratch, Stream, later, now};
+
+/// Bytes moved in one turn before the rest of the core has its own, so that one bulk flow cannot starve it.
+const TURN_BUDGET: usize = 256 * 1024;
 
 /// Bytes moved so far; readable while the relay runs.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// From `a` to `b`.
+    /// Bytes from `a` that `b` took.
     pub forward: Cell<u64>,
-    /// From `b` to `a`.
+    /// Bytes from `b` that `a` took.
     pub backward: Cell<u64>,
 }
 
@@ -29,16 +35,169 @@ pub enum RelayFailure {
     Idle,
 }
 
-/// Copies both ways until both have ended; an end on one side is passed on as an end (half-close).
-/// An error on either side ends both: see [`RelayFailure`]; the caller aborts what it owns.
+/// Copies both ways until both have ended; an end on one side is passed on as an end (half-close). After an error
+/// on either side both are reset: which direction learns of a peer's reset is not portable, and the direction
+/// that did not must not pass its silence on as a clean end.
 ///
 /// # Errors
 /// The first failure of either stream, or idleness.
 pub async fn relay<A: Stream, B: Stream>(
-    _a: &mut A,
-    _b: &mut B,
-    _idle: Option<Duration>,
-    _counters: &Counters,
+    a: &mut A,
+    b: &mut B,
+    idle: Option<Duration>,
+    counters: &Counters,
 ) -> Result<(), RelayFailure> {
-    todo!()
+    let mut idle = idle.map(Idle::new);
+    let (mut forward, mut backward) = (Half::default(), Half::default());
+    let ended = poll_fn(|cx| {
+        let forth = forward.poll_pump(a, b, cx, &counters.forward);
+        let back = backward.poll_pump(b, a, cx, &counters.backward);
+        match (forth, back) {
+            (Poll::Ready(Err(end)), _) => Poll::Ready(Err(end.forward())),
+            (_, Poll::Ready(Err(end))) => Poll::Ready(Err(end.backward())),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            _ => {
+                let moved = std::mem::take(&mut forward.moved) | std::mem::take(&mut backward.moved);
+                let Some(idle) = &mut idle else { return Poll::Pending };
+                if moved {
+                    idle.touch(now());
+                }
+                idle.poll_expired(cx).map(|()| Err(RelayFailure::Idle))
+            }
+        }
+    })
+    .await;
+    if ended.is_err() {
+        a.reset();
+        b.reset();
+    }
+    ended
+}
+
+/// One direction.
+#[derive(Default)]
+struct Half {
+    state: State,
+    /// What the sink refused; while there is any, the source is not read.
+    refused: Vec<u8>,
+    /// How much of `refused` has gone since.
+    sent: usize,
+    /// Whether bytes moved since the relay last looked.
+    moved: bool,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// The source has ended; the sink is to be told.
+    Ending,
+    Done,
+}
+
+/// Which end of a direction failed.
+enum Broken {
+    Source(io::Error),
+    Sink(io::Error),
+}
+
+impl Broken {
+    fn forward(self) -> RelayFailure {
+        match self {
+            Self::Source(error) => RelayFailure::A(error),
+            Self::Sink(error) => RelayFailure::B(error),
+        }
+    }
+
+    fn backward(self) -> RelayFailure {
+        match self {
+            Self::Source(error) => RelayFailure::B(error),
+            Self::Sink(error) => RelayFailure::A(error),
+        }
+    }
+}
+
+impl Half {
+    fn poll_pump<A: Stream, B: Stream>(
+        &mut self,
+        source: &mut A,
+        sink: &mut B,
+        cx: &mut Context<'_>,
+        count: &Cell<u64>,
+    ) -> Poll<Result<(), Broken>> {
+        if self.state == State::Done {
+            return Poll::Ready(Ok(()));
+        }
+        let mut budget = TURN_BUDGET;
+        loop {
+            ready!(self.poll_refused(sink, cx, count)).map_err(Broken::Sink)?;
+            if self.state == State::Ending {
+                ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(Broken::Sink)?;
+                self.state = State::Done;
+                return Poll::Ready(Ok(()));
+            }
+            if budget == 0 {
+                later(cx.waker());
+                return Poll::Pending;
+            }
+            let mut scratch = Scratch::take();
+            let Poll::Ready(filled) = scratch.poll_fill(source, cx) else {
+                // Before every sleep, else what a layer has sealed stays with it.
+                ready!(Pin::new(&mut *sink).poll_flush(cx)).map_err(Broken::Sink)?;
+                return Poll::Pending;
+            };
+            let bytes = filled.map_err(Broken::Source)?;
+            if bytes.is_empty() {
+                self.state = State::Ending;
+                continue;
+            }
+            budget = budget.saturating_sub(bytes.len());
+            self.write_or_keep(sink, cx, bytes, count).map_err(Broken::Sink)?;
+        }
+    }
+
+    fn poll_refused<B: Stream>(
+        &mut self,
+        sink: &mut B,
+        cx: &mut Context<'_>,
+        count: &Cell<u64>,
+    ) -> Poll<io::Result<()>> {
+        while self.sent < self.refused.len() {
+            let sent = ready!(Pin::new(&mut *sink).poll_write(cx, &self.refused[self.sent..]))?;
+            self.sent += self.note(sent, count)?;
+        }
+        if self.sent > 0 {
+            // An idle direction owns no memory.
+            (self.refused, self.sent) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn write_or_keep<B: Stream>(
+        &mut self,
+        sink: &mut B,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        count: &Cell<u64>,
+    ) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match Pin::new(&mut *sink).poll_write(cx, &bytes[sent..]) {
+                Poll::Ready(taken) => sent += self.note(taken?, count)?,
+                Poll::Pending => break,
+            }
+        }
+        self.refused.extend_from_slice(&bytes[sent..]);
+        Ok(())
+    }
+
+    /// A sink that takes nothing of something is broken: trying again would spin.
+    fn note(&mut self, sent: usize, count: &Cell<u64>) -> io::Result<usize> {
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.moved = true;
+        count.set(count.get() + sent as u64);
+        Ok(sent)
+    }
 }

@@ -1,0 +1,271 @@
+//! Our own edge-triggered epoll set, one per core: who is ready, nothing about bytes. Holds the listeners and the
+//! doorbell under both drivers, and every socket under the epoll driver.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::core::Core;
+use crate::runtime::Direction;
+use crate::sys::epoll::Epoll;
+
+/// Ready states of a slot, as bits. `clear` never takes the closed ones away: data and FIN may come in one edge,
+/// and a short read must not hide the FIN behind it.
+const READABLE: u8 = 1;
+const WRITABLE: u8 = 2;
+const READ_CLOSED: u8 = 4;
+const WRITE_CLOSED: u8 = 8;
+
+const DOORBELL: u64 = u64::MAX;
+
+pub(crate) struct Set {
+    epoll: Epoll,
+    slots: RefCell<Slots>,
+    /// Kept between turns for its allocation only.
+    wakes: RefCell<Vec<Waker>>,
+}
+
+#[derive(Default)]
+struct Slots {
+    all: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Part of the token, so that an event for the last owner of the slot is not taken for one of the next.
+    generation: u32,
+    ready: u8,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Slot {
+    fn waker(&mut self, direction: Direction) -> &mut Option<Waker> {
+        match direction {
+            Direction::Read => &mut self.reader,
+            Direction::Write => &mut self.writer,
+        }
+    }
+}
+
+impl Set {
+    pub(crate) fn new(doorbell: BorrowedFd<'_>) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(doorbell, libc::EPOLLIN | libc::EPOLLET, DOORBELL)?;
+        Ok(Self { epoll, slots: RefCell::default(), wakes: RefCell::default() })
+    }
+
+    /// A descriptor that is readable while the set has events.
+    pub(crate) fn pollable(&self) -> io::Result<OwnedFd> {
+        self.epoll.duplicate()
+    }
+
+    /// Takes all events and wakes whom they concern; tells whether the doorbell rang.
+    pub(crate) fn turn(&self) -> bool {
+        let mut wakes = self.wakes.take();
+        let mut rang = false;
+        self.epoll.harvest(|events, token| match token {
+            DOORBELL => rang = true,
+            _ => self.note(events, token, &mut wakes),
+        });
+        // Only now, and without a borrow: waking can run a destructor that drops a socket of this set.
+        wakes.drain(..).for_each(Waker::wake);
+        self.wakes.replace(wakes);
+        rang
+    }
+
+    fn note(&self, events: libc::c_int, token: u64, wakes: &mut Vec<Waker>) {
+        let mut slots = self.slots.borrow_mut();
+        let (index, generation) = (token as u32, (token >> 32) as u32);
+        let Some(slot) = slots.all.get_mut(index as usize).filter(|slot| slot.generation == generation)
+        else {
+            return;
+        };
+        let told = ready_bits(events);
+        slot.ready |= told;
+        if told & (READABLE | READ_CLOSED) != 0 {
+            wakes.extend(slot.reader.take());
+        }
+        if told & (WRITABLE | WRITE_CLOSED) != 0 {
+            wakes.extend(slot.writer.take());
+        }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        let slots = self.slots.borrow();
+        slots.all.len() - slots.free.len()
+    }
+}
+
+fn ready_bits(events: libc::c_int) -> u8 {
+    let has = |bits| events & bits != 0;
+    let mut ready = 0;
+    if has(libc::EPOLLIN | libc::EPOLLERR) {
+        ready |= READABLE;
+    }
+    if has(libc::EPOLLOUT | libc::EPOLLERR) {
+        ready |= WRITABLE;
+    }
+    // After either of these a call never answers EAGAIN again, so that a lasting bit cannot make anyone spin.
+    if has(libc::EPOLLRDHUP | libc::EPOLLHUP) {
+        ready |= READ_CLOSED;
+    }
+    if has(libc::EPOLLHUP) {
+        ready |= WRITE_CLOSED;
+    }
+    ready
+}
+
+/// A descriptor in the set of its core.
+pub(crate) struct Registered {
+    // Dropped before the descriptor, so that the slot is free before the number can come back.
+    slot: Registration,
+    fd: OwnedFd,
+}
+
+struct Registration {
+    core: Rc<Core>,
+    index: u32,
+}
+
+impl Registered {
+    /// Puts `fd` into the current core's set. `ready` says which directions to try before the first event.
+    pub(crate) fn new(fd: OwnedFd, ready: &[Direction]) -> io::Result<Self> {
+        let core = Core::current();
+        let slot = Registration::new(&core, ready);
+        let token = u64::from(slot.with(|slot| slot.generation)) << 32 | u64::from(slot.index);
+        let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        core.set.epoll.add(fd.as_fd(), interest, token)?;
+        Ok(Self { slot, fd })
+    }
+
+    pub(crate) fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
+        let replaced = self.slot.with(|slot| {
+            if slot.ready & any_of(direction) != 0 {
+                return Err(());
+            }
+            let waker = slot.waker(direction);
+            if waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Ok(None);
+            }
+            Ok(waker.replace(cx.waker().clone()))
+        });
+        match replaced {
+            // The old waker, if any, is dropped here, outside the borrow.
+            Ok(_) => Poll::Pending,
+            Err(()) => Poll::Ready(()),
+        }
+    }
+
+    /// The direction was tried and there is nothing more, until the next event.
+    pub(crate) fn clear(&self, direction: Direction) {
+        let open = match direction {
+            Direction::Read => READABLE,
+            Direction::Write => WRITABLE,
+        };
+        self.slot.with(|slot| slot.ready &= !open);
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Takes it out of the set although other descriptors of the same socket live on.
+    pub(crate) fn forget(&self) {
+        self.slot.core.set.epoll.delete(self.fd.as_fd());
+    }
+}
+
+fn any_of(direction: Direction) -> u8 {
+    match direction {
+        Direction::Read => READABLE | READ_CLOSED,
+        Direction::Write => WRITABLE | WRITE_CLOSED,
+    }
+}
+
+impl Registration {
+    fn new(core: &Rc<Core>, ready: &[Direction]) -> Self {
+        let mut slots = core.set.slots.borrow_mut();
+        let index = slots.free.pop().unwrap_or_else(|| {
+            slots.all.push(Slot::default());
+            u32::try_from(slots.all.len() - 1).expect("fewer sockets than descriptors, which are 32 bits")
+        });
+        let slot = &mut slots.all[index as usize];
+        slot.ready =
+            ready.iter().fold(0, |bits, &direction| bits | any_of(direction) & (READABLE | WRITABLE));
+        Self { core: Rc::clone(core), index }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Slot) -> T) -> T {
+        f(&mut self.core.set.slots.borrow_mut().all[self.index as usize])
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let wakers = self.with(|slot| {
+            slot.generation = slot.generation.wrapping_add(1);
+            (slot.reader.take(), slot.writer.take())
+        });
+        self.core.set.slots.borrow_mut().free.push(self.index);
+        // Last and without a borrow: the last waker of a task drops the task.
+        drop(wakers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::{block_on, yield_now};
+
+    /// One poll of `direction` with a waker that does nothing.
+    fn is_ready(registered: &Registered, direction: Direction) -> bool {
+        registered.poll_ready(direction, &mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn a_dropped_socket_gives_its_slot_back_and_its_events_are_not_taken_for_the_next_one() {
+        block_on(crate::Driver::Epoll, async {
+            let set = &Core::current().set;
+            for _ in 0..100 {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                let first = Registered::new(ours.into(), &[]).unwrap();
+                let index = first.slot.index;
+                // Its event is pending in the set when it goes, and its duplicate keeps it there.
+                let duplicate = first.fd.try_clone().unwrap();
+                std::io::Write::write_all(&mut &theirs, b"x").unwrap();
+                drop(first);
+                let (ours, _silent) = UnixStream::pair().unwrap();
+                let second = Registered::new(ours.into(), &[]).unwrap();
+                assert_eq!(second.slot.index, index, "the slot is used again");
+                yield_now().await;
+                assert!(!is_ready(&second, Direction::Read), "the event of the last owner");
+                assert!(is_ready(&second, Direction::Write));
+                drop((second, duplicate));
+                assert_eq!(set.len(), 0);
+            }
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn clearing_leaves_the_end_visible() {
+        block_on(crate::Driver::Epoll, async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let registered = Registered::new(ours.into(), &[]).unwrap();
+            drop(theirs);
+            yield_now().await;
+            registered.clear(Direction::Read);
+            registered.clear(Direction::Write);
+            assert!(is_ready(&registered, Direction::Read));
+            assert!(is_ready(&registered, Direction::Write));
+        })
+        .unwrap();
+    }
+}
