@@ -1,39 +1,45 @@
 //! The client side of a connection, whatever its version: a `Client` starts one `Exchange` at a time and comes back
 //! from it if the connection can be used again. Pools keep `Client`s.
 
-use std::marker::PhantomData;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use sidering_net::Stream;
 
+use crate::h1::{self, Shared};
 use crate::{Body, BodyWriter, Failure, Length, Limits, Request, RequestHead, ResponseHead, Upgraded};
 
 /// A connection to a server, between two exchanges.
 pub struct Client<S> {
-    _todo: PhantomData<S>,
+    connection: Shared<S>,
 }
 
 impl<S: Stream> Client<S> {
     /// Speaks HTTP/1.1 over `io`. No byte is sent yet.
-    pub fn http1(_io: S, _limits: &Limits) -> Self {
-        todo!()
+    pub fn http1(io: S, limits: &Limits) -> Self {
+        Self { connection: h1::Connection::shared(io, limits) }
     }
 
     /// Ready once the connection can no longer be used: the server closed it, or sent what nobody asked for.
-    pub fn poll_closed(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
-        todo!()
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.borrow_mut().poll_closed(cx)
     }
 
     /// Whether it looks usable now. The server may still close before the request reaches it: see `Progress`.
     pub fn is_reusable(&mut self) -> bool {
-        todo!()
+        self.poll_closed(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Starts an exchange: queues the head, which leaves with the first of the body, or when the response is asked
     /// for. Connection, Keep-Alive, Upgrade and framing headers among `head.headers` are not written: they follow
     /// from `length` and `head.websocket`.
-    pub fn start(self, _head: &RequestHead, _length: Length) -> Exchange<S> {
-        todo!()
+    pub fn start(self, head: &RequestHead, length: Length) -> Exchange<S> {
+        let connection = self.connection;
+        connection.borrow_mut().start(head, length);
+        Exchange {
+            upload: BodyWriter::new(connection.clone()),
+            body: Body::new(connection.clone()),
+            connection,
+        }
     }
 }
 
@@ -52,6 +58,7 @@ pub struct Exchange<S> {
     pub upload: BodyWriter<S, Request>,
     /// The response's body, once the final head is there.
     pub body: Body<S>,
+    connection: Shared<S>,
 }
 
 impl<S: Stream> Exchange<S> {
@@ -63,23 +70,24 @@ impl<S: Stream> Exchange<S> {
     /// # Errors
     /// [`Failure::Closed`] and stream failures before the first byte, see [`progress`](Self::progress); malformed
     /// responses, none of which is passed on.
-    pub fn poll_head(&mut self, _cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
-        todo!()
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
+        self.connection.borrow_mut().poll_head(cx)
     }
 
     /// How far it came.
     pub fn progress(&self) -> Progress {
-        todo!()
+        self.connection.borrow().progress()
     }
 
     /// Ends the exchange; the connection, if it can be used again. It cannot if either body is unfinished, the server
     /// said so, or more came than the response.
     pub fn finish(self) -> Option<Client<S>> {
-        todo!()
+        let reusable = self.connection.borrow_mut().conclude_exchange();
+        reusable.then_some(Client { connection: self.connection })
     }
 
     /// The bare stream both ways, after a head with status 101; what the server sent after it comes first.
     pub fn upgraded(self) -> Upgraded<S> {
-        todo!()
+        Upgraded::new(self.connection)
     }
 }

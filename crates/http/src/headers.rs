@@ -39,30 +39,34 @@ impl HeaderName {
 pub(crate) const fn is_token(bytes: &[u8]) -> bool {
     let mut at = 0;
     while at < bytes.len() {
-        let tchar = bytes[at].is_ascii_alphanumeric()
-            || matches!(
-                bytes[at],
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
-        if !tchar {
+        if !is_tchar(bytes[at]) {
             return false;
         }
         at += 1;
     }
     !bytes.is_empty()
+}
+
+/// RFC 9110's tchar (5.6.2).
+pub(crate) const fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
 }
 
 /// An ordered list of headers. Names are compared without regard to ASCII case; values are bytes.

@@ -2,12 +2,12 @@
 //! answers through a `Responder`. That exactly one final response is sent is a matter of types: a `Done` comes only
 //! from a `Responder` or the `BodyWriter` it became, and both are used up by it.
 
-use std::future::Future;
-use std::marker::PhantomData;
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 
 use sidering_net::Stream;
 
+use crate::h1::{self, Next, Shared};
 use crate::{
     Body, BodyWriter, Drain, Failure, Length, Limits, Malformed, RequestHead, ResponseHead, Upgraded,
 };
@@ -29,49 +29,60 @@ pub struct Done(pub(crate) ());
 
 /// Answers one request, once.
 pub struct Responder<S> {
-    _todo: PhantomData<S>,
+    connection: Shared<S>,
+    drain: Drain,
+    last: bool,
 }
 
 impl<S: Stream> Responder<S> {
     /// Queues an informational response (1xx but 101). Not sent to HTTP/1.0 clients, which know none.
-    pub fn informational(&mut self, _head: &ResponseHead) {
-        todo!()
+    pub fn informational(&mut self, head: &ResponseHead) {
+        self.connection.borrow_mut().informational(head);
     }
 
     /// Ready when all informational responses are with the stream; call it before sleeping.
     ///
     /// # Errors
     /// A failed stream, or no progress in time.
-    pub fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        todo!()
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.connection.borrow_mut().poll_flush(cx)
     }
 
     /// The connection shall close after this response; it says so.
     pub fn close_afterwards(&mut self) {
-        todo!()
+        self.last = true;
     }
 
     /// Queues the head of the final response; it leaves with the first of the body. Framing headers, Connection,
     /// Keep-Alive and Upgrade among `head.headers` are not written: they follow from `length` and the connection.
-    pub fn respond(self, _head: &ResponseHead, _length: Length) -> BodyWriter<S> {
-        todo!()
+    pub fn respond(self, head: &ResponseHead, length: Length) -> BodyWriter<S> {
+        let last = self.is_last();
+        self.connection.borrow_mut().respond(head, length, last);
+        BodyWriter::new(self.connection)
     }
 
     /// A whole response at once; it leaves after the handler returned.
-    pub fn respond_full(self, _head: &ResponseHead, _body: &[u8]) -> Done {
-        todo!()
+    pub fn respond_full(self, head: &ResponseHead, body: &[u8]) -> Done {
+        let last = self.is_last();
+        self.connection.borrow_mut().respond_full(head, body, last);
+        Done(())
     }
 
     /// Answers 101 (queued: flush the stream) and gives the bare stream both ways. Only for requests with
     /// `RequestHead::websocket`; early bytes of the client come out of it first. The Upgrade and Connection headers
     /// are written from the fact.
-    pub fn upgrade(self, _head: &ResponseHead) -> (Upgraded<S>, Done) {
-        todo!()
+    pub fn upgrade(self, head: &ResponseHead) -> (Upgraded<S>, Done) {
+        self.connection.borrow_mut().upgrade(head);
+        (Upgraded::new(self.connection), Done(()))
+    }
+
+    fn is_last(&self) -> bool {
+        self.last || self.drain.is_started()
     }
 
     /// Answers nothing; the connection closes.
     pub fn close(self) -> Done {
-        todo!()
+        Done(())
     }
 }
 
@@ -98,10 +109,25 @@ pub enum Outcome {
 /// # Errors
 /// The stream failed, or the peer closed inside a head or stopped taking a response.
 pub async fn serve<S: Stream, H: Handler<S>>(
-    _io: S,
-    _handler: &H,
-    _limits: &Limits,
-    _drain: &Drain,
+    io: S,
+    handler: &H,
+    limits: &Limits,
+    drain: &Drain,
 ) -> Result<Outcome, Failure> {
-    todo!()
+    let connection = h1::Connection::shared(io, limits);
+    loop {
+        let next = poll_fn(|cx| connection.borrow_mut().poll_request(drain, cx)).await?;
+        let responder = Responder { connection: connection.clone(), drain: drain.clone(), last: false };
+        let Done(()) = match next {
+            Next::Request(head) => handler.handle(head, Body::new(connection.clone()), responder).await,
+            Next::Malformed(why) => handler.malformed(why, responder).await,
+            Next::End(outcome) => {
+                h1::close(&connection).await;
+                return Ok(outcome);
+            }
+        };
+        if let Some(outcome) = h1::conclude(&connection).await? {
+            return Ok(outcome);
+        }
+    }
 }
