@@ -1,2 +1,18 @@
-//! End-to-end tests.
-fn main() {}
+//! The whole product from outside: real sidecars as child processes, real sockets, foreign clients. Each test has a
+//! loopback network of its own; nothing sleeps.
+
+mod authorization;
+mod bootstrap;
+mod configs;
+mod demo;
+mod downstream;
+mod http;
+mod lifecycle;
+mod naming;
+mod peer_authentication;
+mod records;
+mod reload;
+mod rotation;
+mod routing;
+mod tcp;
+mod upstream;

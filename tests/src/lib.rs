@@ -13,6 +13,7 @@ mod pair;
 mod pki;
 mod sidecar;
 mod subnet;
+mod tls_origin;
 
 pub use binary::binary;
 pub use command::{Finished, curl, openssl, run, s_client};
@@ -24,6 +25,7 @@ pub use pair::{HOST, Pair, PairSetup};
 pub use pki::{Files, Leaf, Pki};
 pub use sidecar::{Bootstrap, Sidecar};
 pub use subnet::{Subnet, free_port};
+pub use tls_origin::TlsOrigin;
 
 use std::time::Duration;
 

@@ -1,0 +1,112 @@
+//! AuthorizationPolicy on real traffic: 403 with Istio's text, or a closed connection, and the line that decided.
+
+use sidering_tests::{Connection, HOST, Pair, Run, allow, on_both_drivers, on_every_backend};
+
+on_every_backend!(a_request_that_no_rule_allows_is_403, principals_are_the_verified_ones);
+
+on_both_drivers!(
+    deny_wins_and_names_its_line,
+    rules_read_method_path_host_and_headers,
+    tcp_that_no_rule_allows_is_closed,
+    a_policy_without_rules_denies_everything,
+);
+
+const CLIENT: &str = "cluster.local/ns/default/sa/client";
+
+fn a_request_that_no_rule_allows_is_403(run: Run) {
+    let rule = format!(
+        "from: [{{source: {{principals: [{CLIENT}]}}}}]\n    to: [{{operation: {{methods: [GET]}}}}]"
+    );
+    let pair = Pair::with(run).yaml("readers.yaml", allow("readers", &rule)).start();
+    let mut connection = pair.http();
+    assert_eq!(connection.get(HOST, "/").status, 200);
+    let reply = connection.request("DELETE", HOST, "/", &[], b"");
+    assert_eq!((reply.status, reply.text()), (403, "RBAC: access denied"));
+    assert_eq!(reply.header("content-type"), Some("text/plain"));
+    assert_eq!(connection.get(HOST, "/").status, 200, "the connection goes on");
+    assert_eq!(pair.origin.seen().len(), 2);
+    let record = pair.server.refusal("rbac-no-allow");
+    assert_eq!(record["peer"], format!("spiffe://{CLIENT}"), "{record:#}");
+    assert_eq!(record["policy"]["name"], "default/readers", "{record:#}");
+}
+
+fn principals_are_the_verified_ones(run: Run) {
+    let rule = "from: [{source: {principals: [cluster.local/ns/default/sa/other]}}]";
+    let pair = Pair::with(run).yaml("other.yaml", allow("other", rule)).start();
+    assert_eq!(pair.get("/").status, 403);
+    let claimed = [("x-forwarded-client-cert", "URI=spiffe://cluster.local/ns/default/sa/other")];
+    assert_eq!(pair.http().request("GET", HOST, "/", &claimed, b"").status, 403);
+    assert_eq!(Connection::to(pair.server_http()).get(HOST, "/").status, 403, "plaintext has no principal");
+    let rule = format!("from: [{{source: {{principals: [{CLIENT}]}}}}]");
+    pair.reload(|mesh| mesh.write("other.yaml", &allow("other", &rule)));
+    assert_eq!(pair.get("/").status, 200);
+}
+
+fn deny_wins_and_names_its_line(run: Run) {
+    let deny = "\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-admin, namespace: default}
+spec:
+  action: DENY
+  rules:
+  - to: [{operation: {paths: [/metrics]}}]
+  - to: [{operation: {paths: [/admin*]}}]
+";
+    let setup = Pair::with(run).yaml("deny.yaml", deny).yaml("all.yaml", allow("all", "{}"));
+    let pair = setup.start();
+    assert_eq!(pair.get("/").status, 200);
+    for path in ["/admin", "/admin/users?x=1", "//x/../admin", "/%61dmin"] {
+        assert_eq!(pair.get(path).status, 403, "{path}");
+    }
+    let record = pair.server.refusal("rbac-denied");
+    let policy = &record["policy"];
+    assert_eq!(
+        (&policy["name"], &policy["rule"], &policy["line"]),
+        (&"default/no-admin".into(), &1.into(), &8.into())
+    );
+    assert!(policy["file"].as_str().is_some_and(|file| file.ends_with("mesh/deny.yaml")), "{record:#}");
+}
+
+fn rules_read_method_path_host_and_headers(run: Run) {
+    let rule = format!(
+        "to: [{{operation: {{methods: [POST], paths: [/orders/*], hosts: [{HOST}]}}}}]\n    \
+         when: [{{key: 'request.headers[x-tenant]', values: [blue]}}]"
+    );
+    let pair = Pair::with(run).yaml("orders.yaml", allow("orders", &rule)).start();
+    let ask = |method, path, tenant| {
+        let headers = [("x-tenant", tenant)];
+        pair.http().request(method, HOST, path, &headers, b"").status
+    };
+    assert_eq!(ask("POST", "/orders/7", "blue"), 200);
+    assert_eq!(ask("GET", "/orders/7", "blue"), 403);
+    assert_eq!(ask("POST", "/invoices/7", "blue"), 403);
+    assert_eq!(ask("POST", "/orders/7", "red"), 403);
+    let mut connection = Connection::to(pair.server_http());
+    assert_eq!(
+        connection.request("POST", "elsewhere", "/orders/7", &[("x-tenant", "blue")], b"").status,
+        403
+    );
+}
+
+fn tcp_that_no_rule_allows_is_closed(run: Run) {
+    let rule = "to: [{operation: {ports: ['18080']}}]";
+    let pair = Pair::with(run).yaml("ports.yaml", allow("ports", rule)).start();
+    assert_eq!(pair.get("/").status, 200);
+    pair.tcp().send("hello").expect_closed_without_a_byte();
+    assert_eq!(pair.tcp_origin.accepted(), 0);
+    pair.server.refusal("rbac-no-allow");
+}
+
+fn a_policy_without_rules_denies_everything(run: Run) {
+    let nothing = "\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: nothing, namespace: istio-system}
+spec: {}
+";
+    let pair = Pair::with(run).yaml("nothing.yaml", nothing).start();
+    assert_eq!(pair.get("/").status, 403);
+    pair.reload(|mesh| mesh.remove("nothing.yaml"));
+    assert_eq!(pair.get("/").status, 200);
+}

@@ -1,0 +1,1 @@
+//! The examples in configs/ start as they are.

@@ -1,0 +1,56 @@
+//! From SIGTERM to the end: what runs finishes, what is idle closes, exit code 0.
+
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use sidering_tests::{Answer, Connection, HOST, Origin, Pair, Run, on_both_drivers};
+
+on_both_drivers!(sigterm_drains_and_exits_0, a_second_sigterm_ends_at_once);
+
+/// An application that answers when told, and says when it was asked.
+fn told_origin() -> (Origin, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (asked, was_asked) = mpsc::channel();
+    let (answer, told) = mpsc::channel();
+    let told = Arc::new(Mutex::new(told));
+    let origin = Origin::start(move |seen| {
+        if seen.target == "/slow" {
+            asked.send(()).expect("the test waits for it");
+            // A test that failed no longer tells.
+            let _ = told.lock().expect("no holder panics").recv();
+        }
+        Answer::ok("done")
+    });
+    (origin, was_asked, answer)
+}
+
+fn sigterm_drains_and_exits_0(run: Run) {
+    let (origin, was_asked, answer) = told_origin();
+    let pair = Pair::with(run).origin(origin).start();
+    let (mut idle, mut busy) = (Connection::to(pair.server_http()), Connection::to(pair.server_http()));
+    assert_eq!(idle.get(HOST, "/").status, 200);
+    busy.send(format!("GET /slow HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    was_asked.recv().expect("the request reaches the application");
+    pair.server.signal_terminate();
+    idle.expect_closed_without_a_byte();
+    answer.send(()).expect("the application waits for it");
+    let reply = busy.reply_to("GET");
+    assert_eq!((reply.status, reply.text()), (200, "done"));
+    assert_eq!(busy.read_to_end().expect("an orderly end"), b"");
+    let address = pair.server_http();
+    assert_eq!(pair.server.wait_exit().code(), Some(0));
+    assert!(std::net::TcpStream::connect(address).is_err());
+    assert_eq!(pair.client.terminate().code(), Some(0));
+}
+
+fn a_second_sigterm_ends_at_once(run: Run) {
+    let (origin, was_asked, _answer) = told_origin();
+    let pair = Pair::with(run).origin(origin).start();
+    let mut busy = Connection::to(pair.server_http());
+    busy.send(format!("GET /slow HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    was_asked.recv().expect("the request reaches the application");
+    pair.server.signal_terminate();
+    pair.server.said("drain");
+    pair.server.signal_terminate();
+    pair.server.wait_exit();
+    assert!(busy.read_to_end().unwrap_or_default().is_empty());
+}

@@ -1,0 +1,145 @@
+//! Resources change under a running sidecar: what is sound takes effect at once, on live connections too; what is
+//! not leaves the last good state, and `status` names the line.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::Value;
+use sidering_tests::{
+    Bootstrap, Connection, HOST, Leaf, Mesh, Pair, Pki, Run, Sidecar, Subnet, on_both_drivers,
+    peer_authentication,
+};
+
+on_both_drivers!(
+    strict_closes_kept_plaintext_after_its_request,
+    a_broken_file_keeps_the_last_good_state_and_names_its_line,
+    a_directory_that_vanishes_deletes_no_policy,
+    swapped_symlinks_are_followed,
+    a_new_listener_opens_and_an_old_one_closes,
+    a_port_in_use_refuses_the_whole_snapshot,
+);
+
+fn strict_closes_kept_plaintext_after_its_request(run: Run) {
+    let pair = Pair::start(run);
+    let (mut kept, mut tcp) = (Connection::to(pair.server_http()), Connection::to(pair.server_tcp()));
+    assert_eq!(kept.get(HOST, "/").status, 200);
+    let mut echo = [0; 4];
+    std::io::Read::read_exact(tcp.send("ping").stream(), &mut echo).expect("plaintext is taken");
+    let mut through = pair.http();
+    assert_eq!(through.get(HOST, "/").status, 200);
+    pair.reload(|mesh| mesh.write("strict.yaml", &peer_authentication("default", "STRICT")));
+    kept.expect_closed_without_a_byte();
+    tcp.expect_closed_without_a_byte();
+    assert_eq!(through.get(HOST, "/").status, 200, "mTLS goes on, on its old connection");
+    Connection::to(pair.server_http()).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
+}
+
+/// The stale state of a status, as text.
+fn stale(status: &Value) -> String {
+    status["stale"].to_string()
+}
+
+fn a_broken_file_keeps_the_last_good_state_and_names_its_line(run: Run) {
+    let strict = peer_authentication("default", "STRICT");
+    let pair = Pair::with(run).yaml("strict.yaml", strict.clone()).start();
+    let version = pair.server.version();
+    for (broken, line) in [
+        (strict.replace("STRICT", "STRIKT"), "mesh/strict.yaml:4"),
+        (strict.replace("spec:", "spec: ["), "mesh/strict.yaml:4"),
+        (strict.replace("mode:", "mood:"), "mesh/strict.yaml:4"),
+    ] {
+        pair.mesh.write("strict.yaml", &broken);
+        let status = pair.server.wait_status(line, |status| stale(status).contains(line));
+        assert_eq!(status["version"], version, "{status:#}");
+        Connection::to(pair.server_http()).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
+        assert_eq!(pair.get("/").status, 200);
+        pair.mesh.write("strict.yaml", &strict);
+        pair.server.wait_status("being current again", |status| status["stale"].is_null());
+    }
+}
+
+fn a_directory_that_vanishes_deletes_no_policy(run: Run) {
+    let pair = Pair::with(run).yaml("strict.yaml", peer_authentication("default", "STRICT")).start();
+    let away = pair.directory().join("away");
+    fs::rename(pair.mesh.directory(), &away).expect("a directory can be renamed");
+    pair.server.wait_status("missing its directory", |status| stale(status).contains("mesh"));
+    Connection::to(pair.server_http()).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
+    assert_eq!(pair.get("/").status, 200);
+    fs::rename(&away, pair.mesh.directory()).expect("a directory can be renamed");
+    pair.server.wait_status("being current again", |status| status["stale"].is_null());
+}
+
+fn swapped_symlinks_are_followed(run: Run) {
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let subnet = Subnet::new();
+    let pki = Pki::new(directory.path(), "ca");
+    let files = pki.issue("server", &Leaf::workload("default", "server"));
+    for (version, mode) in [("a", "PERMISSIVE"), ("b", "STRICT")] {
+        let mesh = Mesh::new(&directory.path().join(version), subnet);
+        mesh.write("mesh.yaml", &format!("{}---\n{INGRESS}", peer_authentication("default", mode)));
+    }
+    // As a Kubernetes volume does it: a link to a link, swapped by renaming.
+    symlink("a/mesh", directory.path().join("..data")).expect("a link can be made");
+    symlink("..data", directory.path().join("mesh")).expect("a link can be made");
+    let sidecar = Sidecar::start(&Bootstrap::new(run, directory.path(), "server", subnet.ip(2), &files));
+    sidecar.reload(|| {
+        symlink("b/mesh", directory.path().join("..next")).expect("a link can be made");
+        fs::rename(directory.path().join("..next"), directory.path().join("..data"))
+            .expect("a link can be swapped");
+    });
+    Connection::to(subnet.address(2, 18080)).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
+    sidecar.refusal("plaintext-to-strict");
+}
+
+fn a_new_listener_opens_and_an_old_one_closes(run: Run) {
+    let pair = Pair::start(run);
+    let sidecars = fs::read_to_string(pair.mesh.path("sidecars.yaml")).expect("the pair wrote it");
+    pair.reload(|mesh| {
+        mesh.write(
+            "sidecars.yaml",
+            &sidecars.replace("port: {number: 8080,", "port: {number: 8081,").replace("9090,", "9091,"),
+        )
+    });
+    // Services are found by the listener's port, so the moved one leads nowhere; but it is there, and the old is not.
+    assert_eq!(Connection::to(pair.subnet.address(1, 8081)).get(HOST, "/").status, 404);
+    assert!(std::net::TcpStream::connect(pair.subnet.address(1, 8080)).is_err());
+}
+
+fn a_port_in_use_refuses_the_whole_snapshot(run: Run) {
+    let pair = Pair::start(run);
+    let holder = std::net::TcpListener::bind(pair.subnet.address(1, 8081)).expect("nobody has it yet");
+    let version = pair.client.version();
+    let sidecars = fs::read_to_string(pair.mesh.path("sidecars.yaml")).expect("the pair wrote it");
+    pair.mesh.write("sidecars.yaml", &sidecars.replace("port: {number: 8080,", "port: {number: 8081,"));
+    let status = pair.client.wait_status("a port in use", |status| stale(status).contains("8081"));
+    assert_eq!(status["version"], version, "{status:#}");
+    assert_eq!(pair.get("/").status, 200);
+    drop(holder);
+}
+
+/// Every cut of this file is wrong: its one brace closes at its very end.
+#[test]
+fn a_file_cut_at_any_byte_keeps_the_last_good_state() {
+    let pair = Pair::start(sidering_tests::rustls_io_uring());
+    let whole = "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, \
+                 metadata: {name: cut, namespace: default}, spec: {mtls: {mode: STRICT}}}";
+    pair.reload(|mesh| mesh.write("cut.yaml", whole));
+    for end in 1..whole.len() {
+        let rejected = pair.server.metric("sidering_config_reloads_total", &["rejected"]);
+        pair.mesh.write("cut.yaml", &whole[..end]);
+        let status = pair.server.wait_status("looking at the cut file", |_| {
+            pair.server.metric("sidering_config_reloads_total", &["rejected"]) > rejected
+        });
+        assert!(stale(&status).contains("mesh/cut.yaml:1:"), "at {end}: {status:#}");
+        Connection::to(pair.server_http()).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
+    }
+}
+
+const INGRESS: &str = "\
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: server, namespace: default}
+spec:
+  ingress:
+  - {bind: NET.2, port: {number: 18080, protocol: HTTP, name: http}, captureMode: NONE, defaultEndpoint: '127.0.0.1:9'}
+";
