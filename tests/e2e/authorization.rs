@@ -25,9 +25,9 @@ fn a_request_that_no_rule_allows_is_403(run: Run) {
     assert_eq!(reply.header("content-type"), Some("text/plain"));
     assert_eq!(connection.get(HOST, "/").status, 200, "the connection goes on");
     assert_eq!(pair.origin.seen().len(), 2);
-    let record = pair.server.refusal("rbac-no-allow");
-    assert_eq!(record["peer"], format!("spiffe://{CLIENT}"), "{record:#}");
-    assert_eq!(record["policy"]["name"], "default/readers", "{record:#}");
+    let record = pair.server.refusal("not-allowed-by-policy");
+    assert_eq!(record["presented"]["names"][0], format!("spiffe://{CLIENT}"), "{record:#}");
+    assert_eq!(record["policies"][0]["label"], "default/readers", "{record:#}");
 }
 
 fn principals_are_the_verified_ones(run: Run) {
@@ -59,13 +59,10 @@ spec:
     for path in ["/admin", "/admin/users?x=1", "//x/../admin", "/%61dmin"] {
         assert_eq!(pair.get(path).status, 403, "{path}");
     }
-    let record = pair.server.refusal("rbac-denied");
-    let policy = &record["policy"];
-    assert_eq!(
-        (&policy["name"], &policy["rule"], &policy["line"]),
-        (&"default/no-admin".into(), &1.into(), &8.into())
-    );
-    assert!(policy["file"].as_str().is_some_and(|file| file.ends_with("mesh/deny.yaml")), "{record:#}");
+    let record = pair.server.refusal("denied-by-policy");
+    assert_eq!(record["origin"]["label"], "default/no-admin[1]", "{record:#}");
+    let position = record["origin"]["position"].as_str().unwrap_or_default();
+    assert!(position.contains("mesh/deny.yaml:8:"), "{record:#}");
 }
 
 fn rules_read_method_path_host_and_headers(run: Run) {
@@ -95,7 +92,7 @@ fn tcp_that_no_rule_allows_is_closed(run: Run) {
     assert_eq!(pair.get("/").status, 200);
     pair.tcp().send("hello").expect_closed_without_a_byte();
     assert_eq!(pair.tcp_origin.accepted(), 0);
-    pair.server.refusal("rbac-no-allow");
+    pair.server.refusal("not-allowed-by-policy");
 }
 
 fn a_policy_without_rules_denies_everything(run: Run) {

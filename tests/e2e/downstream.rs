@@ -52,41 +52,41 @@ fn the_right_certificate_is_let_in(run: Run) {
 fn a_certificate_of_another_authority_is_refused(run: Run) {
     let pair = strict(run);
     let files = Pki::new(pair.directory(), "stranger").issue("wrong", &Leaf::workload("default", "client"));
-    refused(&pair, Some(&files), "peer-certificate-unknown-ca");
+    refused(&pair, Some(&files), "unknown-ca");
 }
 
 fn an_expired_certificate_is_refused(run: Run) {
     let pair = strict(run);
     let files = pair.pki.issue("expired", &Leaf::workload("default", "client").expired());
-    refused(&pair, Some(&files), "peer-certificate-expired");
+    refused(&pair, Some(&files), "certificate-expired");
 }
 
 fn a_certificate_that_is_not_valid_yet_is_refused(run: Run) {
     let pair = strict(run);
     let files = pair.pki.issue("early", &Leaf::workload("default", "client").not_yet_valid());
-    refused(&pair, Some(&files), "peer-certificate-not-yet-valid");
+    refused(&pair, Some(&files), "certificate-not-yet-valid");
 }
 
 fn a_servers_certificate_is_no_clients(run: Run) {
     let pair = strict(run);
     let files = pair.pki.issue("usage", &Leaf::workload("default", "client").server_only());
-    refused(&pair, Some(&files), "peer-certificate-wrong-usage");
+    refused(&pair, Some(&files), "certificate-wrong-usage");
 }
 
 fn no_certificate_is_refused(run: Run) {
-    refused(&strict(run), None, "peer-certificate-missing");
+    refused(&strict(run), None, "no-client-certificate");
 }
 
 fn two_spiffe_ids_are_none(run: Run) {
     let pair = strict(run);
     let leaf = Leaf::workload("default", "client").uri("spiffe://cluster.local/ns/default/sa/admin");
-    refused(&pair, Some(&pair.pki.issue("two", &leaf)), "peer-identity-invalid");
+    refused(&pair, Some(&pair.pki.issue("two", &leaf)), "many-uri-names");
 }
 
 fn a_foreign_trust_domain_is_refused(run: Run) {
     let pair = strict(run);
     let leaf = Leaf::nameless().uri("spiffe://elsewhere.example/ns/default/sa/client");
-    refused(&pair, Some(&pair.pki.issue("foreign", &leaf)), "peer-trust-domain");
+    refused(&pair, Some(&pair.pki.issue("foreign", &leaf)), "trust-domain-mismatch");
 }
 
 fn tls_1_2_is_taken_and_1_1_is_not(run: Run) {
@@ -103,9 +103,9 @@ fn plaintext_to_strict_is_closed_without_a_byte(run: Run) {
     let mut connection = Connection::to(pair.server_http());
     connection.send(REQUEST).expect_closed_without_a_byte();
     let record = pair.server.refusal("plaintext-to-strict");
-    assert_eq!(record["policy"]["name"], "default/default", "{record:#}");
-    let file = record["policy"]["file"].as_str().unwrap_or_default();
-    assert!(file.ends_with("mesh/strict.yaml"), "{record:#}");
+    assert_eq!(record["origin"]["label"], "default/default", "{record:#}");
+    let position = record["origin"]["position"].as_str().unwrap_or_default();
+    assert!(position.contains("mesh/strict.yaml:"), "{record:#}");
     let told = curl(&[&format!("http://{}/", pair.server_http())]);
     assert!([52, 56].contains(&told.code), "{told:?}");
     assert_eq!(told.stdout, "");

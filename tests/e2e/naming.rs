@@ -26,32 +26,32 @@ fn refused(setup: PairSetup, reason: &str) -> serde_json::Value {
 fn another_services_certificate_is_refused(run: Run) {
     let record =
         refused(Pair::with(run).server_leaf(Leaf::workload("default", "impostor")), "secure-naming-mismatch");
-    assert_eq!(record["expected"][0], "spiffe://cluster.local/ns/default/sa/server", "{record:#}");
-    assert_eq!(record["presented"], "spiffe://cluster.local/ns/default/sa/impostor", "{record:#}");
+    assert_eq!(record["expected"][0]["name"], "spiffe://cluster.local/ns/default/sa/server", "{record:#}");
+    assert_eq!(record["presented"]["names"][0], "spiffe://cluster.local/ns/default/sa/impostor", "{record:#}");
 }
 
 fn a_certificate_without_identity_is_refused(run: Run) {
     refused(
         Pair::with(run).server_leaf(Leaf::host("server.default.svc.cluster.local")),
-        "peer-identity-invalid",
+        "no-spiffe-id",
     );
 }
 
 fn a_certificate_of_another_authority_is_refused(run: Run) {
-    refused(Pair::with(run).server_of_another_authority(), "peer-certificate-unknown-ca");
+    refused(Pair::with(run).server_of_another_authority(), "unknown-ca");
 }
 
 fn an_expired_certificate_is_refused(run: Run) {
     refused(
         Pair::with(run).server_leaf(Leaf::workload("default", "server").expired()),
-        "peer-certificate-expired",
+        "certificate-expired",
     );
 }
 
 fn a_clients_certificate_is_no_servers(run: Run) {
     refused(
         Pair::with(run).server_leaf(Leaf::workload("default", "server").client_only()),
-        "peer-certificate-wrong-usage",
+        "certificate-wrong-usage",
     );
 }
 

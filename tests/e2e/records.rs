@@ -36,8 +36,8 @@ fn metrics_count_requests_and_refusals(run: Run) {
         assert_eq!(connection.get(HOST, "/").status, 200);
     }
     assert_eq!(connection.request("PUT", HOST, "/", &[], b"").status, 403);
-    pair.server.refusal("rbac-no-allow");
-    let reason = "reason=\"rbac-no-allow\"";
+    pair.server.refusal("not-allowed-by-policy");
+    let reason = "reason=\"not-allowed-by-policy\"";
     assert_eq!(pair.server.metric("sidering_refusals_total", &[reason]), 1.0);
     assert_eq!(pair.server.metric("istio_requests_total", &["response_code=\"200\""]), 3.0);
     assert_eq!(pair.server.metric("istio_requests_total", &["response_code=\"403\""]), 1.0);
@@ -59,7 +59,7 @@ fn explain_finds_a_refusal_by_its_id(run: Run) {
     let pair =
         Pair::with(run).yaml("nobody.yaml", allow("nobody", "to: [{operation: {paths: [/no]}}]")).start();
     assert_eq!(pair.get("/").status, 403);
-    let last = pair.server.refusal("rbac-no-allow");
+    let last = pair.server.refusal("not-allowed-by-policy");
     let id = last["id"].to_string().trim_matches('"').to_owned();
     let found = pair.server.ask(&["explain", &id]).json();
     assert_eq!(found, last);

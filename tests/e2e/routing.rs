@@ -101,7 +101,7 @@ fn no_route_is_404(run: Run) {
     assert_eq!(pair.get("/else").status, 404);
     let record = pair.client.refusal("no-route");
     assert!(
-        record["policy"]["file"].as_str().is_some_and(|file| file.ends_with("mesh/routes.yaml")),
+        record["origin"]["position"].as_str().is_some_and(|at| at.contains("mesh/routes.yaml:")),
         "{record:#}"
     );
 }
@@ -135,7 +135,7 @@ fn every_alias_of_the_service_is_known(run: Run) {
 fn an_unknown_host_is_refused(run: Run) {
     let pair = Pair::start(run);
     assert_eq!(pair.http().get("nobody.example", "/").status, 404);
-    pair.client.refusal("no-route");
+    pair.client.refusal("unknown-host");
     assert_eq!(pair.origin.seen(), []);
 }
 
@@ -144,7 +144,7 @@ fn an_unknown_host_under_registry_only_is_502(run: Run) {
     let pair = Pair::with(run).mesh_config(config).start();
     let reply = pair.http().get("nobody.example", "/");
     assert_eq!(reply.status, 502);
-    pair.client.refusal("unknown-host");
+    pair.client.refusal("host-not-registered");
     assert_eq!(pair.get("/").status, 200);
 }
 
@@ -156,8 +156,8 @@ fn an_upstream_that_is_down_is_503(run: Run) {
     pair.reload(|mesh| mesh.write("service.yaml", &nowhere));
     let reply = pair.get("/");
     assert_eq!(reply.status, 503);
-    assert!(reply.text().contains("upstream-connect-refused"), "{}", reply.text());
-    let record = pair.client.refusal("upstream-connect-refused");
+    assert!(reply.text().contains("connect-refused"), "{}", reply.text());
+    let record = pair.client.refusal("connect-refused");
     assert_eq!(record["direction"], "outbound", "{record:#}");
 }
 

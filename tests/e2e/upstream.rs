@@ -64,10 +64,10 @@ fn simple_refuses_another_name_and_another_authority(run: Run) {
     let another = pair.pki.issue("another", &Leaf::host("another.example"));
     let upstream = TlsOrigin::start(pair.subnet.ip(9), &another);
     outside(&pair, upstream.address(), &format!("{{mode: SIMPLE, caCertificates: {:?}}}", pair.pki.bundle()));
-    refused(&pair, "upstream-name-mismatch");
+    refused(&pair, "certificate-name-mismatch");
     let stranger = sidering_tests::Pki::new(pair.directory(), "stranger");
     outside(&pair, upstream.address(), &format!("{{mode: SIMPLE, caCertificates: {:?}}}", stranger.bundle()));
-    refused(&pair, "peer-certificate-unknown-ca");
+    refused(&pair, "unknown-ca");
 }
 
 fn simple_may_ask_for_other_names(run: Run) {
