@@ -27,14 +27,14 @@ fn another_services_certificate_is_refused(run: Run) {
     let record =
         refused(Pair::with(run).server_leaf(Leaf::workload("default", "impostor")), "secure-naming-mismatch");
     assert_eq!(record["expected"][0]["name"], "spiffe://cluster.local/ns/default/sa/server", "{record:#}");
-    assert_eq!(record["presented"]["names"][0], "spiffe://cluster.local/ns/default/sa/impostor", "{record:#}");
+    assert_eq!(
+        record["presented"]["names"][0], "spiffe://cluster.local/ns/default/sa/impostor",
+        "{record:#}"
+    );
 }
 
 fn a_certificate_without_identity_is_refused(run: Run) {
-    refused(
-        Pair::with(run).server_leaf(Leaf::host("server.default.svc.cluster.local")),
-        "no-spiffe-id",
-    );
+    refused(Pair::with(run).server_leaf(Leaf::host("server.default.svc.cluster.local")), "no-spiffe-id");
 }
 
 fn a_certificate_of_another_authority_is_refused(run: Run) {
