@@ -12,5 +12,7 @@ mod resources;
 mod watch;
 
 pub use quiet::QUIET;
-pub use reload::Reload;
-pub use resources::{LoadFailure, Loaded, Publish, ResourceInputs, ResourceReport, ResourceWatch};
+pub use reload::{Reload, Reloads};
+pub use resources::{
+    LoadFailure, Loaded, Publish, ResourceInputs, ResourceReport, ResourceWatch, read_resources,
+};

@@ -77,6 +77,11 @@ pub(crate) async fn read(paths: Vec<PathBuf>, quiet: Duration) -> Result<Files, 
     Err(Unreadable { problem: "keeps changing while it is read".to_owned(), path })
 }
 
+/// The same without waiting, for a look at files that nobody acts on.
+pub(crate) fn read_now(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Vec<u8>)>, Unreadable> {
+    fingerprint(paths)?.read()
+}
+
 /// What the file system says now.
 pub(crate) fn fingerprint(paths: &[PathBuf]) -> Result<Fingerprint, Unreadable> {
     let mut entries = Vec::new();
@@ -95,6 +100,16 @@ impl Fingerprint {
     /// Directories in which a change to this set shows: for the watch.
     pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().filter(|(_, stat)| stat.directory).map(|(path, _)| path.as_path())
+    }
+
+    fn read(&self) -> Result<Vec<(PathBuf, Vec<u8>)>, Unreadable> {
+        let files = self.0.iter().filter(|(_, stat)| !stat.directory);
+        files
+            .map(|(path, _)| match fs::read(path) {
+                Ok(content) => Ok((path.clone(), content)),
+                Err(error) => Err(unreadable(path, describe(&error))),
+            })
+            .collect()
     }
 
     /// How much longer to leave the set alone; zero when it has rested for `quiet`.
@@ -121,13 +136,7 @@ fn attempt(paths: &[PathBuf], quiet: Duration) -> Result<Attempt, Unreadable> {
     if !unrest.is_zero() {
         return Ok(Attempt::Wait(unrest));
     }
-    let files = before.0.iter().filter(|(_, stat)| !stat.directory);
-    let contents = files
-        .map(|(path, _)| match fs::read(path) {
-            Ok(content) => Ok((path.clone(), content)),
-            Err(error) => Err(unreadable(path, describe(&error))),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let contents = before.read()?;
     match fingerprint(paths)? == before {
         true => Ok(Attempt::Read(Files { contents, fingerprint: before })),
         false => Ok(Attempt::Wait(quiet)),

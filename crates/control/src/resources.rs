@@ -162,9 +162,9 @@ impl ResourceWatch {
         let resources = read.as_ref().map(|files| files.fingerprint.clone()).map_err(Clone::clone);
         let files = match read {
             Ok(files) => files,
-            Err(Unreadable { path, problem }) => {
+            Err(unreadable) => {
                 self.seen = Some(Seen::of(resources, Vec::new()));
-                return Err(LoadFailure::Unreadable { path, problem });
+                return Err(unreadable.into());
             }
         };
         let inputs = Arc::clone(&self.inputs);
@@ -190,6 +190,16 @@ impl ResourceWatch {
     }
 }
 
+/// Reads a set of resources as it is now, without waiting for it to rest: names and texts, for `lint`.
+///
+/// # Errors
+/// [`LoadFailure::Unreadable`].
+pub fn read_resources(paths: &[PathBuf]) -> Result<Vec<(String, String)>, LoadFailure> {
+    let contents = quiet::read_now(paths)?;
+    let sources = texts(&contents)?;
+    Ok(sources.iter().map(|source| (source.file.to_string(), source.text.to_owned())).collect())
+}
+
 /// The outcome, and the files that resources name.
 fn compile_files(inputs: &ResourceInputs, files: &Files) -> (Result<Loaded, LoadFailure>, Vec<PathBuf>) {
     let named = RefCell::new(Vec::new());
@@ -198,7 +208,7 @@ fn compile_files(inputs: &ResourceInputs, files: &Files) -> (Result<Loaded, Load
         named.borrow_mut().push(path.clone());
         fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
-    let outcome = texts(files).and_then(|sources| {
+    let outcome = texts(&files.contents).and_then(|sources| {
         let (resources, mut diagnostics) = parse(&sources);
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Err(LoadFailure::Invalid(diagnostics));
@@ -220,13 +230,12 @@ fn compile_files(inputs: &ResourceInputs, files: &Files) -> (Result<Loaded, Load
 }
 
 /// An empty file is a half-written one until somebody says otherwise: emptied files must not delete policy.
-fn texts(files: &Files) -> Result<Vec<Source<'_>>, LoadFailure> {
+fn texts(contents: &[(PathBuf, Vec<u8>)]) -> Result<Vec<Source<'_>>, LoadFailure> {
     let unreadable = |path: &Path, problem: &str| LoadFailure::Unreadable {
         path: path.to_owned(),
         problem: problem.to_owned(),
     };
-    files
-        .contents
+    contents
         .iter()
         .map(|(path, content)| {
             let text = std::str::from_utf8(content).map_err(|_| unreadable(path, "not UTF-8 text"))?;
@@ -253,9 +262,9 @@ impl InForce {
         let inbound = snapshot.listeners.iter().filter(|listener| listener.direction == Direction::Inbound);
         let mut in_force = Self::default();
         for chain in inbound.flat_map(|listener| &listener.chains) {
-            let rules = &chain.authorization;
-            let origins = rules.deny.iter().chain(&rules.custom).map(|rule| &rule.origin);
-            let allowing = rules.allow.iter().flat_map(|allow| &allow.policies);
+            let rules = chain.authorization.enforced();
+            let origins = rules.deny.iter().chain(&rules.custom).map(|rule| &*rule.origin);
+            let allowing = rules.allow.iter().flat_map(|allow| allow.policies.iter());
             in_force.authorization.extend(origins.chain(allowing).map(|origin| origin.name.to_string()));
             if &*chain.origin.kind == "PeerAuthentication" {
                 in_force.peer_authentication.insert(chain.origin.name.to_string());
@@ -285,6 +294,12 @@ impl Seen {
     fn of(resources: Result<Fingerprint, Unreadable>, named: Vec<PathBuf>) -> Self {
         let named_as = named.iter().map(|path| quiet::fingerprint(std::slice::from_ref(path)).ok()).collect();
         Self { resources, named, named_as }
+    }
+}
+
+impl From<Unreadable> for LoadFailure {
+    fn from(Unreadable { path, problem }: Unreadable) -> Self {
+        Self::Unreadable { path, problem }
     }
 }
 

@@ -1,0 +1,186 @@
+//! The admin endpoints on the control thread. The Unix socket takes everything, from this user and root only; TCP on
+//! loopback reads; the stats and readiness addresses serve one path each. Answers are JSON, or text with `?as=text`.
+
+mod certs;
+mod explain;
+mod listen;
+mod metrics;
+mod status;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, Request, State as Shared};
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use crate::bootstrap::Admin;
+use crate::failure::Failure;
+use crate::state::State;
+
+pub(crate) use listen::SocketFile;
+
+type Sidecar = Shared<Arc<State>>;
+
+/// Binds every address and serves it until the runtime ends. The socket's file goes when the value does.
+///
+/// # Errors
+/// [`Failure::Configuration`] for an address or a path that cannot be had.
+pub(crate) async fn serve(admin: &Admin, state: &Arc<State>) -> Result<Option<SocketFile>, Failure> {
+    let reading = reading();
+    let routes = |router: Router<Arc<State>>| router.with_state(Arc::clone(state));
+    if let Some(address) = admin.address {
+        let local = routes(reading.clone()).layer(middleware::from_fn(check_host));
+        listen::tcp("admin.address", address, local).await?;
+    }
+    if let Some(address) = admin.stats {
+        listen::tcp("stats.address", address, routes(Router::new().route("/stats/prometheus", get(prometheus)))).await?;
+    }
+    if let Some(address) = admin.readiness {
+        listen::tcp("readiness.address", address, routes(Router::new().route("/healthz/ready", get(ready)))).await?;
+    }
+    match &admin.socket {
+        Some(path) => Ok(Some(listen::unix(path, routes(reading.merge(changing()))).await?)),
+        None => Ok(None),
+    }
+}
+
+fn reading() -> Router<Arc<State>> {
+    Router::new()
+        .route("/ready", get(ready))
+        .route("/healthz/ready", get(ready))
+        .route("/live", get(|| async { "live\n" }))
+        .route("/status", get(show_status))
+        .route("/explain", get(records))
+        .route("/explain/{which}", get(record))
+        .route("/certs", get(show_certs))
+        .route("/version", get(|| async { axum::Json(json!({"version": env!("CARGO_PKG_VERSION")})) }))
+        .route("/stats/prometheus", get(prometheus))
+}
+
+/// On the Unix socket only, where the peer's user is known.
+fn changing() -> Router<Arc<State>> {
+    Router::new()
+        .route("/drain", post(drain))
+        .route("/reload", post(reload))
+        .layer(middleware::from_fn(listen::check_peer))
+}
+
+/// `?as=text` is how the command line asks.
+#[derive(Deserialize)]
+struct Form {
+    r#as: Option<String>,
+    last: Option<usize>,
+}
+
+impl Form {
+    fn answer(&self, value: Value, text: impl FnOnce() -> String) -> Response {
+        match self.r#as.as_deref() {
+            Some("text") => text().into_response(),
+            _ => format_json(&value),
+        }
+    }
+}
+
+fn format_json(value: &Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], format!("{value:#}")).into_response()
+}
+
+async fn ready(Shared(state): Sidecar) -> (StatusCode, &'static str) {
+    match (state.is_ready(), state.is_draining()) {
+        (true, _) => (StatusCode::OK, "ready\n"),
+        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+    }
+}
+
+async fn show_status(Shared(state): Sidecar, Query(form): Query<Form>) -> Response {
+    let value = status::json(&state);
+    let text = status::text(&value);
+    form.answer(value, || text)
+}
+
+async fn show_certs(Shared(state): Sidecar, Query(form): Query<Form>) -> Response {
+    let shown = certs::Certs::of(&state.identity());
+    form.answer(json!(shown), || shown.text())
+}
+
+async fn records(Shared(state): Sidecar, Query(form): Query<Form>) -> Response {
+    let mut records = state.proxy.records();
+    records.reverse();
+    records.truncate(form.last.unwrap_or(20));
+    form.answer(json!(records), || records.iter().map(explain::prose).collect::<Vec<_>>().join("\n\n"))
+}
+
+async fn record(Shared(state): Sidecar, Path(which): Path<String>, Query(form): Query<Form>) -> Response {
+    let records = state.proxy.records();
+    let found = match which.as_str() {
+        "last" => records.iter().max_by_key(|record| record.time),
+        id => records.iter().find(|record| id.parse() == Ok(record.id)),
+    };
+    match found {
+        Some(record) => form.answer(json!(record), || explain::prose(record)),
+        None if which == "last" => (StatusCode::NOT_FOUND, "nothing was refused since this sidecar started").into_response(),
+        None => (StatusCode::NOT_FOUND, format!("no record {which:?}; only the latest are kept")).into_response(),
+    }
+}
+
+async fn prometheus(Shared(state): Sidecar) -> Response {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&state)).into_response()
+}
+
+async fn drain(Shared(state): Sidecar) -> Response {
+    match spawn_blocking(move || state.drain()).await {
+        Ok(true) => "drained".into_response(),
+        Ok(false) => "time is up: the last connections were aborted".into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Answers when every source has looked: with the problems, if the last good state had to stay.
+async fn reload(Shared(state): Sidecar) -> Response {
+    state.reload().await;
+    let mut problems = state.resources().problems;
+    problems.extend(state.identity().problem);
+    match problems.is_empty() {
+        true => format!("snapshot {} is in force", state.resources().version.0).into_response(),
+        false => (StatusCode::CONFLICT, problems.join("\n")).into_response(),
+    }
+}
+
+/// A browser that was talked into resolving somebody's name to this address sends that name (DNS rebinding).
+async fn check_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    match host.is_some_and(names_this_machine) {
+        true => next.run(request).await,
+        false => (StatusCode::MISDIRECTED_REQUEST, "the Host header must be `localhost` or an IP address\n").into_response(),
+    }
+}
+
+fn names_this_machine(host: &str) -> bool {
+    let authority: Option<Uri> = format!("http://{host}/").parse().ok();
+    let name = authority.as_ref().and_then(|uri| uri.host());
+    name.is_some_and(|name| name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hosts_that_cannot_be_rebound_are_answered() {
+        for own in ["localhost", "localhost:15000", "127.0.0.1:15000", "[::1]:15000", "10.0.0.1"] {
+            assert!(names_this_machine(own), "{own}");
+        }
+        for foreign in ["", "evil.example", "localhost.evil.example:15000", "127.0.0.1.evil.example", "a b"] {
+            assert!(!names_this_machine(foreign), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Binding the admin addresses, and who may speak on the Unix socket.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::serve::IncomingStream;
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::failure::Failure;
+
+/// The socket in the file system; dropping it removes the file.
+pub(crate) struct SocketFile(PathBuf);
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    allowed: bool,
+}
+
+/// Serves a router on a TCP address; `key` is the bootstrap file's, for the error.
+pub(super) async fn tcp(key: &str, address: SocketAddr, router: Router) -> Result<(), Failure> {
+    let listener = TcpListener::bind(address).await.map_err(|error| cannot(key, &address.to_string(), &error))?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(())
+}
+
+/// Serves a router on a Unix socket that only this user can open. The socket of a process that is gone is replaced.
+pub(super) async fn unix(path: &Path, router: Router) -> Result<SocketFile, Failure> {
+    let listener = bind(path).map_err(|error| cannot("admin.socket", &path.display().to_string(), &error))?;
+    let file = SocketFile(path.to_owned());
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    Ok(file)
+}
+
+/// Lets only this user and root change anything, whatever the file's mode has become.
+pub(super) async fn check_peer(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    match peer.allowed {
+        true => next.run(request).await,
+        false => (StatusCode::FORBIDDEN, "only the sidecar's own user and root may do this\n").into_response(),
+    }
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let own = fs::metadata("/proc/self").map(|own| own.uid());
+        let peer = stream.io().peer_cred().map(|peer| peer.uid());
+        Self { allowed: matches!((own, peer), (Ok(own), Ok(peer)) if peer == own || peer == 0) }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    if fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers on it"));
+        }
+        fs::remove_file(path)?;
+    }
+    // Made under another name and restricted before anybody can find it.
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    let listener = UnixListener::bind(&fresh)?;
+    let restricted = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600));
+    restricted.and_then(|()| fs::hard_link(&fresh, path)).and(fs::remove_file(&fresh))?;
+    Ok(listener)
+}
+
+fn cannot(key: &str, address: &str, error: &io::Error) -> Failure {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop whoever holds it, or choose another",
+        io::ErrorKind::NotFound => "; make its directory first",
+        _ => "",
+    };
+    Failure::Configuration(format!("{key}: cannot listen on {address}: {error}{advice}"))
+}

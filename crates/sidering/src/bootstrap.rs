@@ -1,0 +1,206 @@
+//! The bootstrap file: who this sidecar is and where everything else comes from. `raw` is the file as written; this is
+//! what it means, with every path resolved. Read once at start; what may change meanwhile is in the resources.
+
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter};
+use sidering_control::ResourceInputs;
+use sidering_control::identity::{EmbeddedCaIdentity, FileIdentity};
+use sidering_identity::{SpiffeId, TrustDomain};
+use sidering_istio::{CaptureListeners, Diagnostic, MeshConfig, Source, Workload};
+use sidering_net::{DriverChoice, Pin};
+use sidering_proxy::AccessLog;
+use sidering_tls::Backend;
+
+use crate::failure::Failure;
+
+/// A bootstrap file that makes sense.
+pub(crate) struct Bootstrap {
+    /// Resources, mesh settings, workload.
+    pub resources: ResourceInputs,
+    /// Who this workload is meant to be: `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`.
+    pub id: SpiffeId,
+    /// Where its credentials come from.
+    pub identity: Identity,
+    /// The TLS library.
+    pub backend: Backend,
+    /// How cores wait.
+    pub driver: DriverChoice,
+    /// At least 1.
+    pub workers: usize,
+    /// On which CPUs.
+    pub pin: Pin,
+    /// Where the operator asks.
+    pub admin: Admin,
+    /// The access log, if any.
+    pub access_log: Option<AccessLog>,
+    /// How long a drain may take.
+    pub drain_time: Duration,
+    /// What the operator should know, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// The two sources there are.
+pub(crate) enum Identity {
+    Files(FileIdentity),
+    EmbeddedCa(EmbeddedCaIdentity),
+}
+
+/// Addresses of the control thread.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Admin {
+    /// Everything, to this user only.
+    pub socket: Option<PathBuf>,
+    /// Reading, on loopback.
+    pub address: Option<SocketAddr>,
+    /// `/stats/prometheus` only.
+    pub stats: Option<SocketAddr>,
+    /// `/healthz/ready` only.
+    pub readiness: Option<SocketAddr>,
+}
+
+impl Bootstrap {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// [`Failure::Configuration`] with file, line, column, and what to write instead.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let unreadable = |error| Failure::Configuration(format!("{}: {error}", path.display()));
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(path, &text).map_err(Failure::Configuration)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, String> {
+        let file = File { path, base: path.parent().unwrap_or(Path::new("")) };
+        let raw: raw::Bootstrap = serde_saphyr::from_str(text).map_err(|error| file.describe(&error))?;
+        let (mesh, warnings) = file.mesh(raw.mesh.as_ref(), text)?;
+        let id = file.id(&raw.workload, &mesh.trust_domain)?;
+        Ok(Self {
+            identity: file.identity(&raw, &id)?,
+            id,
+            resources: ResourceInputs {
+                paths: raw.resources.iter().map(|path| file.base.join(path)).collect(),
+                workload: workload(raw.workload),
+                mesh,
+                capture: CaptureListeners {
+                    inbound: raw.listeners.inbound.map(raw::HostPort::address),
+                    outbound: raw.listeners.outbound.map(raw::HostPort::address),
+                },
+                base: file.base.to_owned(),
+            },
+            backend: file.backend(raw.tls.backend)?,
+            driver: raw.runtime.driver.map_or(DriverChoice::Auto, |driver| driver.0),
+            workers: raw.runtime.workers.get(),
+            pin: raw.runtime.pin.into(),
+            admin: Admin {
+                socket: raw.admin.socket.map(|path| file.base.join(path)),
+                address: raw.admin.address.map(raw::Loopback::address),
+                stats: raw.stats.map(|stats| stats.address.address()),
+                readiness: raw.readiness.map(|readiness| readiness.address.address()),
+            },
+            access_log: raw
+                .access_log
+                .map(|log| AccessLog { path: file.base.join(log.path), format: log.format.into() }),
+            drain_time: raw.termination_drain_duration.map_or(raw::DRAIN_TIME, |written| written.0.0),
+            warnings,
+        })
+    }
+}
+
+/// The admin socket that a bootstrap file names, for the commands that ask a running sidecar.
+///
+/// # Errors
+/// As [`Bootstrap::read`], and when it names none.
+pub(crate) fn socket_of(config: &Path) -> Result<PathBuf, Failure> {
+    let none = || {
+        let message = format!("{}: no admin.socket; add `admin: {{socket: PATH}}`", config.display());
+        Failure::Configuration(message)
+    };
+    Bootstrap::read(config)?.admin.socket.ok_or_else(none)
+}
+
+/// The file's name, and what its relative paths are relative to.
+struct File<'a> {
+    path: &'a Path,
+    base: &'a Path,
+}
+
+impl File<'_> {
+    /// An error of the parser or of a scalar's own check.
+    fn describe(&self, error: &serde_saphyr::Error) -> String {
+        let message = UserMessageFormatter.format_message(error.without_snippet());
+        self.at(error.location(), &message)
+    }
+
+    fn at(&self, location: Option<Location>, message: &str) -> String {
+        match location {
+            Some(at) => format!("{}:{}:{}: {message}", self.path.display(), at.line(), at.column()),
+            None => format!("{}: {message}", self.path.display()),
+        }
+    }
+
+    fn mesh(&self, mesh: Option<&raw::Mesh>, text: &str) -> Result<(MeshConfig, Vec<String>), String> {
+        let own = Source { file: self.path.display().to_string().into(), text };
+        let (config, diagnostics) = match mesh {
+            None | Some(raw::Mesh::Inline(_)) => MeshConfig::parse(&own, Some("mesh")),
+            Some(raw::Mesh::File(path)) => {
+                let path = self.base.join(path);
+                let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                MeshConfig::parse(&Source { file: path.display().to_string().into(), text: &text }, None)
+            }
+        };
+        match diagnostics.iter().find(|diagnostic| diagnostic.is_error()) {
+            Some(error) => Err(error.to_string()),
+            None => Ok((config, diagnostics.iter().map(Diagnostic::to_string).collect())),
+        }
+    }
+
+    fn id(&self, workload: &raw::Workload, domain: &TrustDomain) -> Result<SpiffeId, String> {
+        let (namespace, account) = (&workload.namespace, &workload.service_account);
+        SpiffeId::of_account(domain, &namespace.value, &account.value).map_err(|error| {
+            let message = format!("namespace and serviceAccount make no SPIFFE id: {error}");
+            self.at(Some(namespace.referenced), &message)
+        })
+    }
+
+    fn identity(&self, raw: &raw::Bootstrap, id: &SpiffeId) -> Result<Identity, String> {
+        match (&raw.identity.value.files, &raw.identity.value.embedded_ca) {
+            (Some(files), None) => Ok(Identity::Files(FileIdentity::new(
+                self.base.join(&files.certificate),
+                self.base.join(&files.private_key),
+                self.base.join(&files.trust_bundle),
+            ))),
+            (None, Some(ca)) => {
+                let source = EmbeddedCaIdentity::new(self.base.join(&ca.directory), id.clone());
+                let lifetime = ca.lifetime.map_or(sidering_control::ca::LEAF_LIFETIME, |written| written.0.0);
+                Ok(Identity::EmbeddedCa(source.lifetime(lifetime).dns(ca.dns.clone())))
+            }
+            _ => {
+                let message = "identity wants exactly one source: `files` or `embeddedCa`";
+                Err(self.at(Some(raw.identity.referenced), message))
+            }
+        }
+    }
+
+    fn backend(&self, wanted: Option<raw::Parsed<Backend>>) -> Result<Backend, String> {
+        let preferred = wanted.map(|backend| backend.0).or(Backend::compiled().first().copied());
+        preferred.ok_or_else(|| "this binary was built without any TLS backend".to_owned())
+    }
+}
+
+fn workload(raw: raw::Workload) -> Workload {
+    Workload {
+        name: raw.name.into(),
+        namespace: raw.namespace.value.into(),
+        service_account: raw.service_account.value.into(),
+        labels: raw.labels,
+        addresses: raw.addresses.into_iter().map(|address| address.0).collect(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line as typed. What the flags mean is decided by whoever is given them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::ca;
+use crate::duration::Written;
+
+/// A thread-per-core sidecar proxy with Istio-grade mutual TLS.
+///
+/// Exit codes: 0 ok; 1 findings or failed; 2 usage or invalid configuration; 3 proxy unreachable;
+/// 4 environment not supported; 124 `wait` timed out.
+#[derive(Parser)]
+#[command(name = "sidering", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the sidecar.
+    Run {
+        /// The bootstrap file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Parse and validate Istio YAML; findings are printed as file:line:col.
+    Lint {
+        /// Files or directories.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Say why a connection or request was refused.
+    Explain {
+        /// `last`, or the id of a record.
+        #[arg(default_value = "last", value_name = "last|ID")]
+        which: Which,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Show the state of a running sidecar.
+    Status(Asking),
+    /// Show the certificates in use and when they expire.
+    Certs(Asking),
+    /// Let current connections finish and take no new ones; the sidecar stays until it is terminated.
+    Drain(Asking),
+    /// Wait until the sidecar is ready.
+    Wait {
+        /// Give up after that long.
+        #[arg(long, default_value = "60s", value_name = "DURATION")]
+        timeout: Written,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// The embedded certificate authority.
+    #[command(subcommand)]
+    Ca(ca::Command),
+    /// Print the version, the TLS backends compiled in and the drivers that run here.
+    Version {
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// Whom to ask, and in which form to print the answer.
+#[derive(Args)]
+pub(crate) struct Asking {
+    /// The sidecar's admin socket [default: the bootstrap file's, or /run/sidering/admin.sock].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// The sidecar's bootstrap file.
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub(crate) config: Option<PathBuf>,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// Form of what is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Which record to explain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Last,
+    Id(u64),
+}
+
+impl std::str::FromStr for Which {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "last" => Ok(Self::Last),
+            _ => text.parse().map(Self::Id).map_err(|_| "write `last`, or the number that the access log shows"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_does_not_exist_yet_is_not_listed() {
+        let help = Arguments::command().render_long_help().to_string();
+        for absent in ["capture", "preflight", "migrate", "check"] {
+            assert!(!help.contains(&format!("\n  {absent}")), "{absent}");
+        }
+    }
+}

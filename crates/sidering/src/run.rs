@@ -1,0 +1,203 @@
+//! `sidering run`: parse everything, load resources and identity, start the workers, publish, bind the admin
+//! addresses, say that it is ready; then reload on change, and drain on SIGTERM. Whatever fails before it is ready ends
+//! the process with one line, and the data path with it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sd_notify::NotifyState;
+use sidering_control::identity::{IdentityFailure, IdentityReport, PublishCredentials};
+use sidering_control::{Publish, Reload, Reloads, ResourceWatch};
+use sidering_identity::{Credentials, read_leaf};
+use sidering_net::{Driver, Probed, probe};
+use sidering_proxy::{Options, Proxy, StartFailure};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
+
+use crate::admin;
+use crate::bootstrap::{Bootstrap, Identity};
+use crate::failure::Failure;
+use crate::state::{Parts, State};
+
+/// Runs until a signal ends it.
+pub(crate) fn run(config: &Path) -> Result<(), Failure> {
+    let bootstrap = Bootstrap::read(config)?;
+    let probed = probe(bootstrap.driver).map_err(environment)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
+    // This thread is the control thread; the workers are others.
+    let outcome = runtime.block_on(sidecar(bootstrap, probed));
+    // A blocking call that the second signal cut off is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn sidecar(bootstrap: Bootstrap, probed: Probed) -> Result<(), Failure> {
+    let signals = Signals::listen().map_err(environment)?;
+    let mut resources = ResourceWatch::new(bootstrap.resources.clone());
+    let mut identity = bootstrap.identity;
+    let loaded = resources.load().await.map_err(configuration)?;
+    let credentials = identity.load().await.map_err(configuration)?;
+    let mut warnings = bootstrap.warnings;
+    warnings.extend(about(&credentials, bootstrap.id.as_str()));
+
+    let options = Options {
+        driver: probed.driver,
+        workers: bootstrap.workers,
+        pin: bootstrap.pin,
+        backend: bootstrap.backend,
+        access_log: bootstrap.access_log,
+    };
+    let proxy = start(options, probed.driver)?;
+    let (publish_credentials, publish) = publishers(&proxy);
+    let (first, offered) = (Arc::clone(&publish_credentials), credentials.clone());
+    blocking(move || first(offered)).await.map_err(configuration)?;
+    let (first, snapshot) = (Arc::clone(&publish), loaded.snapshot);
+    let version = blocking(move || first(snapshot)).await.map_err(configuration)?;
+
+    let (resource_reload, resource_reloads) = Reload::channel();
+    let (identity_reload, identity_reloads) = Reload::channel();
+    let parts = Parts {
+        proxy: proxy.clone(),
+        workload: bootstrap.resources.workload,
+        id: bootstrap.id,
+        driver: probed.why,
+        drain_time: bootstrap.drain_time,
+        reloads: vec![identity_reload, resource_reload],
+        warnings,
+    };
+    let state = State::new(parts, version, loaded.warnings, credentials);
+    let _socket = admin::serve(&bootstrap.admin, &state).await?;
+    state.set_ready();
+    announce(&state, bootstrap.workers);
+
+    let reported = Arc::clone(&state);
+    let report = move |report| reported.resources_reported(report);
+    tokio::spawn(resources.run(publish, report, resource_reloads));
+    let reported = Arc::clone(&state);
+    let report = move |report| reported.identity_reported(report);
+    tokio::spawn(identity.run(publish_credentials, report, identity_reloads));
+    until_ended(signals, state).await?;
+    blocking(move || proxy.join()).await.map_err(|failure| Failure::Findings(failure.to_string()))
+}
+
+fn start(options: Options, driver: Driver) -> Result<Proxy, Failure> {
+    Proxy::start(options).map_err(|failure| match failure {
+        StartFailure::AccessLog { .. } => configuration(failure),
+        StartFailure::Workers(_) => Failure::Environment(format!("driver {driver}: {failure}")),
+    })
+}
+
+fn publishers(proxy: &Proxy) -> (PublishCredentials, Publish) {
+    let (credentials, snapshots) = (proxy.clone(), proxy.clone());
+    (
+        Arc::new(move |offered| credentials.publish_credentials(offered).map_err(|refusal| refusal.to_string())),
+        Arc::new(move |offered| snapshots.publish(offered).map_err(|refusal| refusal.to_string())),
+    )
+}
+
+/// One line with everything that was decided, for people and for whoever waits.
+fn announce(state: &State, workers: usize) {
+    let data_path = state.proxy.status();
+    let resources = state.resources();
+    for warning in state.warnings.iter().chain(&resources.warnings) {
+        tracing::warn!("{warning}");
+    }
+    let listeners: Vec<&str> = data_path.listeners.iter().map(|listener| listener.address.as_str()).collect();
+    tracing::info!(
+        "sidering ready: {} on {}, {workers} worker(s), tls {}, snapshot {}, listening on {}",
+        state.id,
+        state.driver,
+        data_path.backend,
+        resources.version.0,
+        if listeners.is_empty() { "nothing".to_owned() } else { listeners.join(", ") },
+    );
+    tell_systemd(NotifyState::Ready);
+}
+
+/// Reloads on SIGHUP; drains on SIGTERM or SIGINT, and stops at once on a second one.
+async fn until_ended(mut signals: Signals, state: Arc<State>) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => {
+                let state = Arc::clone(&state);
+                tokio::spawn(async move { state.reload().await });
+            }
+            () = signals.ended() => break,
+        }
+    }
+    tell_systemd(NotifyState::Stopping);
+    tracing::info!("draining for at most {:?}", state.drain_time);
+    tokio::select! {
+        drained = blocking(move || state.drain()) => {
+            tracing::info!("{}", if drained { "drained" } else { "time is up: the last connections were aborted" });
+            Ok(())
+        }
+        () = signals.ended() => Err(Failure::Findings("stopped by a second signal while draining".to_owned())),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn ended(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Identity {
+    async fn load(&mut self) -> Result<Credentials, IdentityFailure> {
+        match self {
+            Self::Files(source) => source.load().await,
+            Self::EmbeddedCa(source) => source.load().await,
+        }
+    }
+
+    async fn run(self, publish: PublishCredentials, report: impl FnMut(IdentityReport), reloads: Reloads) {
+        match self {
+            Self::Files(source) => source.run(publish, report, reloads).await,
+            Self::EmbeddedCa(source) => source.run(publish, report, reloads).await,
+        }
+    }
+}
+
+/// A certificate for somebody else works until a peer checks: said early.
+fn about(credentials: &Credentials, wanted: &str) -> Option<String> {
+    let source = &credentials.source;
+    match read_leaf(&credentials.chain.certificates[0]) {
+        Ok(leaf) if leaf.uris.iter().any(|uri| uri == wanted) => None,
+        Ok(leaf) => Some(format!("{source} is for {:?}, but this workload is {wanted}; peers will see the former", leaf.uris)),
+        Err(error) => Some(format!("{source}: {error}")),
+    }
+}
+
+async fn blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(f).await.expect("calls into the data path do not panic")
+}
+
+fn tell_systemd(state: NotifyState<'_>) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[state]);
+}
+
+fn configuration(error: impl std::fmt::Display) -> Failure {
+    Failure::Configuration(error.to_string())
+}
+
+fn environment(error: impl std::fmt::Display) -> Failure {
+    Failure::Environment(error.to_string())
+}

@@ -1,0 +1,178 @@
+//! What the control thread knows beside the data path: written by the watches, read by the admin endpoints.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use sidering_control::Reload;
+use sidering_control::ResourceReport;
+use sidering_control::identity::IdentityReport;
+use sidering_identity::{Credentials, SpiffeId};
+use sidering_istio::Workload;
+use sidering_policy::Version;
+use sidering_proxy::Proxy;
+
+/// Shared by the control thread's tasks.
+pub(crate) struct State {
+    /// The data path.
+    pub proxy: Proxy,
+    /// Who we stand beside.
+    pub workload: Workload,
+    /// Who we are meant to be.
+    pub id: SpiffeId,
+    /// Which driver, and why.
+    pub driver: String,
+    /// How long a drain may take.
+    pub drain_time: Duration,
+    /// Each asks one source.
+    pub reloads: Vec<Reload>,
+    /// Warnings about the bootstrap file.
+    pub warnings: Vec<String>,
+    ready: AtomicBool,
+    draining: AtomicBool,
+    resources: Mutex<Resources>,
+    identity: Mutex<Identity>,
+}
+
+/// The resource files as of the last look.
+#[derive(Clone, Debug)]
+pub(crate) struct Resources {
+    /// In force.
+    pub version: Version,
+    /// When it came into force.
+    pub since: SystemTime,
+    /// About what is in force.
+    pub warnings: Vec<String>,
+    /// Why a newer set is not; empty when nothing is stale.
+    pub problems: Vec<String>,
+    /// Sets refused since start.
+    pub rejected: u64,
+}
+
+/// The identity source as of the last look.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// In use.
+    pub credentials: Credentials,
+    /// Why newer ones are not.
+    pub problem: Option<String>,
+    /// Refused since start.
+    pub rejected: u64,
+}
+
+impl State {
+    /// As of the first publish. The last two arguments are what it published.
+    pub(crate) fn new(parts: Parts, version: Version, warnings: Vec<String>, credentials: Credentials) -> Arc<Self> {
+        let Parts { proxy, workload, id, driver, drain_time, reloads, warnings: bootstrap } = parts;
+        let resources =
+            Resources { version, since: SystemTime::now(), warnings, problems: Vec::new(), rejected: 0 };
+        Arc::new(Self {
+            proxy,
+            workload,
+            id,
+            driver,
+            drain_time,
+            reloads,
+            warnings: bootstrap,
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            resources: Mutex::new(resources),
+            identity: Mutex::new(Identity { credentials, problem: None, rejected: 0 }),
+        })
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Relaxed);
+    }
+
+    /// Ready for traffic: configuration is in force and no drain has begun.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Relaxed) && !self.is_draining()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Drains the data path and returns when it has, true if nothing was aborted. Blocks.
+    pub(crate) fn drain(&self) -> bool {
+        self.draining.store(true, Relaxed);
+        self.proxy.drain(self.drain_time)
+    }
+
+    /// Has every source look at its files now, and returns when they have.
+    pub(crate) async fn reload(&self) {
+        for source in &self.reloads {
+            source.now().await;
+        }
+    }
+
+    pub(crate) fn resources(&self) -> Resources {
+        locked(&self.resources).clone()
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        locked(&self.identity).clone()
+    }
+
+    /// Keeps and says what the resource watch found.
+    pub(crate) fn resources_reported(&self, report: ResourceReport) {
+        match report {
+            ResourceReport::Published { version, warnings } => {
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                let mut resources = locked(&self.resources);
+                (resources.version, resources.warnings) = (version, warnings);
+                resources.since = SystemTime::now();
+                resources.problems.clear();
+                drop(resources);
+                tracing::info!("resources reloaded: snapshot {} is in force", version.0);
+            }
+            ResourceReport::Stale(problems) => {
+                let mut resources = locked(&self.resources);
+                resources.rejected += 1;
+                resources.problems = problems.clone();
+                let version = resources.version.0;
+                drop(resources);
+                for problem in problems {
+                    tracing::warn!("resources refused, snapshot {version} stays: {problem}");
+                }
+            }
+        }
+    }
+
+    /// Keeps and says what the identity source found.
+    pub(crate) fn identity_reported(&self, report: IdentityReport) {
+        match report {
+            IdentityReport::Rotated(credentials) => {
+                let (version, source) = (credentials.version, Arc::clone(&credentials.source));
+                let mut identity = locked(&self.identity);
+                (identity.credentials, identity.problem) = (credentials, None);
+                drop(identity);
+                tracing::info!("credentials {version} from {source} are in use");
+            }
+            IdentityReport::Stale(problem) => {
+                let mut identity = locked(&self.identity);
+                identity.rejected += 1;
+                identity.problem = Some(problem.clone());
+                let version = identity.credentials.version;
+                drop(identity);
+                tracing::warn!("credentials refused, {version} stay in use: {problem}");
+            }
+        }
+    }
+}
+
+/// What is known of a sidecar before it publishes for the first time.
+pub(crate) struct Parts {
+    pub proxy: Proxy,
+    pub workload: Workload,
+    pub id: SpiffeId,
+    pub driver: String,
+    pub drain_time: Duration,
+    pub reloads: Vec<Reload>,
+    pub warnings: Vec<String>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
