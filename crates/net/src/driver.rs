@@ -92,7 +92,7 @@ fn refusal(error: &io::Error) -> String {
         _ => return format!("io_uring does not work ({error})"),
     };
     let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let cause = if matches!(sysctl.trim(), "1" | "2") {
         format!("sysctl kernel.io_uring_disabled={}", sysctl.trim())
     } else if status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"])) {

@@ -78,11 +78,11 @@ on_both_drivers! {
             poll_fn(|cx| {
                 let (reader, writer) = &*wakers.get_or_insert_with(|| (Counted::over(cx.waker()), Counted::over(cx.waker())));
                 let (read_waker, write_waker) = (Waker::from(Arc::clone(reader)), Waker::from(Arc::clone(writer)));
+                arrived += read_all(&mut ours, &mut Context::from_waker(&read_waker), || seen.send(()).unwrap());
                 if written == 0 {
                     written = write_until_full(&mut ours, &mut Context::from_waker(&write_waker));
                     seen.send(()).unwrap();
                 }
-                arrived += read_all(&mut ours, &mut Context::from_waker(&read_waker), || seen.send(()).unwrap());
                 if arrived == 10 && !draining {
                     assert_eq!((reader.count(), writer.count()), (10, 0));
                     draining = true;
