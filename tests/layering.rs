@@ -1,2 +1,0 @@
-//! The crate graph.
-fn main() {}
