@@ -6,6 +6,7 @@ mod credentials;
 mod naming;
 mod san;
 mod spiffe;
+mod subject;
 
 pub use credentials::{Bundle, CertificateChain, Credentials};
 pub use naming::{ExpectedSan, ExpectedSans, IdentityError, PeerIdentity, peer_identity};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{Leaf, SanError, SpiffeId, TrustDomain};
+use crate::{Leaf, SanError, SpiffeId, TrustDomain, read_leaf};
 
 /// A peer whose chain verified and whose identity was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,18 +62,43 @@ pub enum IdentityError {
 /// # Errors
 /// Every [`IdentityError`] but `Naming`.
 pub fn peer_identity(leaf_der: &[u8], domains: &[TrustDomain]) -> Result<PeerIdentity, IdentityError> {
-    let _ = (leaf_der, domains);
-    Err(IdentityError::NoSpiffeId)
+    let leaf = read_leaf(leaf_der)?;
+    let id = match leaf.uris.as_slice() {
+        [] => return Err(IdentityError::NoSpiffeId),
+        [uri] => SpiffeId::parse(uri).map_err(|_| IdentityError::NoSpiffeId)?,
+        many => return Err(IdentityError::ManyUris(many.len())),
+    };
+    if domains.iter().all(|domain| domain.as_str() != id.trust_domain()) {
+        return Err(IdentityError::TrustDomain {
+            id,
+            accepted: list(domains.iter().map(TrustDomain::as_str)),
+        });
+    }
+    Ok(PeerIdentity { id, leaf })
 }
 
 impl ExpectedSans {
     /// Secure naming: is one of the certificate's URI or DNS names expected? An empty set expects nobody in
-    /// particular and passes.
+    /// particular and passes. Names are compared byte for byte: no wildcard, no pattern, no case folding.
     ///
     /// # Errors
     /// [`IdentityError::Naming`].
     pub fn check(&self, leaf: &Leaf) -> Result<(), IdentityError> {
-        let _ = leaf;
-        Err(IdentityError::NoSpiffeId)
+        let presented = || leaf.uris.iter().chain(&leaf.dns);
+        let expected = |name: &String| self.0.iter().any(|san| *san.name == **name);
+        if self.0.is_empty() || presented().any(expected) {
+            return Ok(());
+        }
+        Err(IdentityError::Naming {
+            presented: list(presented().map(String::as_str)),
+            expected: list(self.0.iter().map(|san| &*san.name)),
+        })
     }
 }
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;
