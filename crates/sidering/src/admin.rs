@@ -41,10 +41,16 @@ pub(crate) async fn serve(admin: &Admin, state: &Arc<State>) -> Result<Option<So
         listen::tcp("admin.address", address, local).await?;
     }
     if let Some(address) = admin.stats {
-        listen::tcp("stats.address", address, routes(Router::new().route("/stats/prometheus", get(prometheus)))).await?;
+        listen::tcp(
+            "stats.address",
+            address,
+            routes(Router::new().route("/stats/prometheus", get(prometheus))),
+        )
+        .await?;
     }
     if let Some(address) = admin.readiness {
-        listen::tcp("readiness.address", address, routes(Router::new().route("/healthz/ready", get(ready)))).await?;
+        listen::tcp("readiness.address", address, routes(Router::new().route("/healthz/ready", get(ready))))
+            .await?;
     }
     match &admin.socket {
         Some(path) => Ok(Some(listen::unix(path, routes(reading.merge(changing()))).await?)),
@@ -127,8 +133,12 @@ async fn record(Shared(state): Sidecar, Path(which): Path<String>, Query(form): 
     };
     match found {
         Some(record) => form.answer(json!(record), || explain::prose(record)),
-        None if which == "last" => (StatusCode::NOT_FOUND, "nothing was refused since this sidecar started").into_response(),
-        None => (StatusCode::NOT_FOUND, format!("no record {which:?}; only the latest are kept")).into_response(),
+        None if which == "last" => {
+            (StatusCode::NOT_FOUND, "nothing was refused since this sidecar started").into_response()
+        }
+        None => {
+            (StatusCode::NOT_FOUND, format!("no record {which:?}; only the latest are kept")).into_response()
+        }
     }
 }
 
@@ -160,7 +170,8 @@ async fn check_host(request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     match host.is_some_and(names_this_machine) {
         true => next.run(request).await,
-        false => (StatusCode::MISDIRECTED_REQUEST, "the Host header must be `localhost` or an IP address\n").into_response(),
+        false => (StatusCode::MISDIRECTED_REQUEST, "the Host header must be `localhost` or an IP address\n")
+            .into_response(),
     }
 }
 

@@ -97,7 +97,7 @@ impl Bootstrap {
             },
             backend: file.backend(raw.tls.backend)?,
             driver: raw.runtime.driver.map_or(DriverChoice::Auto, |driver| driver.0),
-            workers: raw.runtime.workers.get(),
+            workers: raw.runtime.workers.0.0,
             pin: raw.runtime.pin.into(),
             admin: Admin {
                 socket: raw.admin.socket.map(|path| file.base.join(path)),
@@ -136,7 +136,12 @@ impl File<'_> {
     /// An error of the parser or of a scalar's own check.
     fn describe(&self, error: &serde_saphyr::Error) -> String {
         let message = UserMessageFormatter.format_message(error.without_snippet());
-        self.at(error.location(), &message)
+        let advice = match &*message {
+            "expected mapping start" => "expected a mapping, such as `{key: value}`",
+            "expected sequence start" => "expected a list, such as `[one, another]`",
+            other => other,
+        };
+        self.at(error.location(), advice)
     }
 
     fn at(&self, location: Option<Location>, message: &str) -> String {
@@ -152,7 +157,8 @@ impl File<'_> {
             None | Some(raw::Mesh::Inline(_)) => MeshConfig::parse(&own, Some("mesh")),
             Some(raw::Mesh::File(path)) => {
                 let path = self.base.join(path);
-                let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let text =
+                    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
                 MeshConfig::parse(&Source { file: path.display().to_string().into(), text: &text }, None)
             }
         };

@@ -26,6 +26,20 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Tell the story of Istio mutual TLS on this machine with real sidecars; exits 0 if every step held.
+    Demo {
+        /// Leave it running at the end and print what to try.
+        #[arg(long)]
+        keep: bool,
+        /// TLS backend of every sidecar.
+        #[arg(long, default_value = "rustls")]
+        backend: String,
+        /// Driver of every sidecar.
+        #[arg(long, default_value = "auto")]
+        driver: String,
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
     /// Parse and validate Istio YAML; findings are printed as file:line:col.
     Lint {
         /// Files or directories.
@@ -102,7 +116,10 @@ impl std::str::FromStr for Which {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "last" => Ok(Self::Last),
-            _ => text.parse().map(Self::Id).map_err(|_| "write `last`, or the number that the access log shows"),
+            _ => text
+                .parse()
+                .map(Self::Id)
+                .map_err(|_| "write `last`, or the number that the access log shows"),
         }
     }
 }

@@ -113,8 +113,9 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 
 async fn ask(socket: &Path, method: Method, path: &str) -> Result<Answer, String> {
     let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let request = Request::builder()
         .method(method)
         .uri(path)

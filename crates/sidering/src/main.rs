@@ -1,4 +1,74 @@
 //! The sidecar: command line, bootstrap file and wiring; logic lives in the crates below.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod admin;
+mod bootstrap;
+mod ca;
+mod cli;
+mod client;
+mod demo;
+mod duration;
+mod failure;
+mod lint;
+mod run;
+mod state;
+mod version;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Arguments, Command, Output};
+use crate::failure::Failure;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    log_to_stderr();
+    match execute(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("sidering: {failure}");
+            failure.code()
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run { config } => run::run(&config),
+        Command::Demo { keep, backend, driver, output } => tell(keep, &backend, &driver, output),
+        Command::Lint { paths, output } => lint::lint(&paths, output),
+        Command::Explain { which, asking } => client::explain(which, &asking),
+        Command::Status(asking) => client::print("/status", &asking),
+        Command::Certs(asking) => client::print("/certs", &asking),
+        Command::Drain(asking) => client::drain(&asking),
+        Command::Wait { timeout, asking } => client::wait(timeout.0, &asking),
+        Command::Ca(ca::Command::Init(arguments)) => ca::init(&arguments),
+        Command::Ca(ca::Command::Issue(arguments)) => ca::issue(&arguments),
+        Command::Version { output } => version::print(output),
+    }
+}
+
+fn tell(keep: bool, backend: &str, driver: &str, output: Output) -> Result<(), Failure> {
+    let json = output == Output::Json;
+    match demo::run(&demo::Options { keep, json, backend, driver }) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Findings("not everything held".to_owned())),
+        Err(problem) => Err(Failure::Findings(problem)),
+    }
+}
+
+/// `RUST_LOG` chooses what; `info` and above unless it does.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+}

@@ -90,7 +90,9 @@ fn start(options: Options, driver: Driver) -> Result<Proxy, Failure> {
 fn publishers(proxy: &Proxy) -> (PublishCredentials, Publish) {
     let (credentials, snapshots) = (proxy.clone(), proxy.clone());
     (
-        Arc::new(move |offered| credentials.publish_credentials(offered).map_err(|refusal| refusal.to_string())),
+        Arc::new(move |offered| {
+            credentials.publish_credentials(offered).map_err(|refusal| refusal.to_string())
+        }),
         Arc::new(move |offered| snapshots.publish(offered).map_err(|refusal| refusal.to_string())),
     )
 }
@@ -122,7 +124,8 @@ async fn until_ended(mut signals: Signals, state: Arc<State>) -> Result<(), Fail
                 let state = Arc::clone(&state);
                 tokio::spawn(async move { state.reload().await });
             }
-            () = signals.ended() => break,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
         }
     }
     tell_systemd(NotifyState::Stopping);
@@ -132,7 +135,7 @@ async fn until_ended(mut signals: Signals, state: Arc<State>) -> Result<(), Fail
             tracing::info!("{}", if drained { "drained" } else { "time is up: the last connections were aborted" });
             Ok(())
         }
-        () = signals.ended() => Err(Failure::Findings("stopped by a second signal while draining".to_owned())),
+        () = signals.again() => Err(Failure::Findings("stopped by a second signal while draining".to_owned())),
     }
 }
 
@@ -151,7 +154,7 @@ impl Signals {
         })
     }
 
-    async fn ended(&mut self) {
+    async fn again(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -180,7 +183,10 @@ fn about(credentials: &Credentials, wanted: &str) -> Option<String> {
     let source = &credentials.source;
     match read_leaf(&credentials.chain.certificates[0]) {
         Ok(leaf) if leaf.uris.iter().any(|uri| uri == wanted) => None,
-        Ok(leaf) => Some(format!("{source} is for {:?}, but this workload is {wanted}; peers will see the former", leaf.uris)),
+        Ok(leaf) => Some(format!(
+            "{source} is for {:?}, but this workload is {wanted}; peers will see the former",
+            leaf.uris
+        )),
         Err(error) => Some(format!("{source}: {error}")),
     }
 }

@@ -62,7 +62,12 @@ pub(crate) struct Identity {
 
 impl State {
     /// As of the first publish. The last two arguments are what it published.
-    pub(crate) fn new(parts: Parts, version: Version, warnings: Vec<String>, credentials: Credentials) -> Arc<Self> {
+    pub(crate) fn new(
+        parts: Parts,
+        version: Version,
+        warnings: Vec<String>,
+        credentials: Credentials,
+    ) -> Arc<Self> {
         let Parts { proxy, workload, id, driver, drain_time, reloads, warnings: bootstrap } = parts;
         let resources =
             Resources { version, since: SystemTime::now(), warnings, problems: Vec::new(), rejected: 0 };

@@ -37,7 +37,8 @@ pub(super) struct Certificate {
 impl Certs {
     pub(super) fn of(identity: &Identity) -> Self {
         let credentials = &identity.credentials;
-        let read = |certificates: &[Vec<u8>]| certificates.iter().filter_map(|der| Certificate::of(der)).collect();
+        let read =
+            |certificates: &[Vec<u8>]| certificates.iter().filter_map(|der| Certificate::of(der)).collect();
         Self {
             version: credentials.version,
             source: credentials.source.to_string(),
@@ -52,7 +53,9 @@ impl Certs {
         let kind = |index| if index == 0 { "leaf" } else { "intermediate" };
         let chain = self.chain.iter().enumerate().map(move |(index, certificate)| (kind(index), certificate));
         let roots = self.roots.iter().map(|root| ("root", root));
-        chain.chain(roots).map(|(kind, certificate)| (kind, certificate.serial.as_str(), certificate.expires_in_seconds))
+        chain
+            .chain(roots)
+            .map(|(kind, certificate)| (kind, certificate.serial.as_str(), certificate.expires_in_seconds))
     }
 
     pub(super) fn text(&self) -> String {

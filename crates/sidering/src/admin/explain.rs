@@ -72,7 +72,9 @@ fn named(origin: &OriginText) -> String {
 
 /// No peer writes control characters into an operator's terminal.
 fn escaped(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 #[cfg(test)]
@@ -93,8 +95,15 @@ mod tests {
             destination: Some("127.0.0.2:80".parse().unwrap()),
             upstream: Some("127.0.0.4:80".into()),
             cluster: None,
-            expected: vec![Expected { name: "spiffe://a/ns/b/sa/c".into(), from: "endpoint 127.0.0.4 (m.yaml:3:1)".into() }],
-            presented: Some(Presented { names: vec!["spiffe://a/ns/b/sa/d".into()], serial: "0A".into(), not_after: 0 }),
+            expected: vec![Expected {
+                name: "spiffe://a/ns/b/sa/c".into(),
+                from: "endpoint 127.0.0.4 (m.yaml:3:1)".into(),
+            }],
+            presented: Some(Presented {
+                names: vec!["spiffe://a/ns/b/sa/d".into()],
+                serial: "0A".into(),
+                not_after: 0,
+            }),
             origin: Some(OriginText {
                 kind: "AuthorizationPolicy".into(),
                 label: "b/deny[0]".into(),
@@ -107,7 +116,10 @@ mod tests {
             detail: String::new(),
         };
         let text = prose(&record);
-        assert!(text.starts_with("1970-01-01T00:00:00Z: no-listener (outbound, naming) from 127.0.0.3:4000"), "{text}");
+        assert!(
+            text.starts_with("1970-01-01T00:00:00Z: no-listener (outbound, naming) from 127.0.0.3:4000"),
+            "{text}"
+        );
         for part in [
             "expected   spiffe://a/ns/b/sa/c (endpoint 127.0.0.4 (m.yaml:3:1))",
             "presented  spiffe://a/ns/b/sa/d (serial 0A)",

@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
-use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::Request;
+use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -23,13 +23,14 @@ pub(crate) struct SocketFile(PathBuf);
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
-struct Peer {
+pub(super) struct Peer {
     allowed: bool,
 }
 
 /// Serves a router on a TCP address; `key` is the bootstrap file's, for the error.
 pub(super) async fn tcp(key: &str, address: SocketAddr, router: Router) -> Result<(), Failure> {
-    let listener = TcpListener::bind(address).await.map_err(|error| cannot(key, &address.to_string(), &error))?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| cannot(key, &address.to_string(), &error))?;
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(())
 }
@@ -44,10 +45,16 @@ pub(super) async fn unix(path: &Path, router: Router) -> Result<SocketFile, Fail
 }
 
 /// Lets only this user and root change anything, whatever the file's mode has become.
-pub(super) async fn check_peer(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+pub(super) async fn check_peer(
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
     match peer.allowed {
         true => next.run(request).await,
-        false => (StatusCode::FORBIDDEN, "only the sidecar's own user and root may do this\n").into_response(),
+        false => {
+            (StatusCode::FORBIDDEN, "only the sidecar's own user and root may do this\n").into_response()
+        }
     }
 }
 

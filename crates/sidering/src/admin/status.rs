@@ -63,7 +63,12 @@ pub(super) fn text(status: &Value) -> String {
     let mut lines = vec![
         format!("{condition}: {}", word("/workload/id")),
         format!("snapshot {} since {}", word("/version"), word("/resources/since")),
-        format!("driver {}, tls {}, {} core(s)", word("/driverReason"), word("/backend"), list("/cores").len()),
+        format!(
+            "driver {}, tls {}, {} core(s)",
+            word("/driverReason"),
+            word("/backend"),
+            list("/cores").len()
+        ),
         format!("credentials {} from {}", word("/credentials/version"), word("/credentials/source")),
     ];
     for listener in list("/listeners") {

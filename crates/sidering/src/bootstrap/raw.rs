@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -57,7 +56,10 @@ pub(super) struct Workload {
 
 /// MeshConfig's own parser reads the fields: it knows their lines and their advice.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "mesh wants MeshConfig fields, such as {trustDomain: cluster.local}, or the path of a file of them"
+)]
 pub(super) enum Mesh {
     File(PathBuf),
     Inline(#[allow(dead_code)] BTreeMap<String, IgnoredAny>),
@@ -97,12 +99,12 @@ pub(super) struct Tls {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Runtime {
     pub(super) driver: Option<Parsed<DriverChoice>>,
-    pub(super) workers: NonZeroUsize,
+    pub(super) workers: Parsed<Workers>,
     pub(super) pin: Pinning,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "pin wants auto, true, false, or a list of CPU numbers")]
 pub(super) enum Pinning {
     Switch(bool),
     Cpus(Vec<usize>),
@@ -158,6 +160,10 @@ pub(super) enum Format {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parsed<T>(pub(super) T);
 
+/// How many; at least one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Workers(pub(super) usize);
+
 /// `IP:PORT`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HostPort(SocketAddr);
@@ -165,6 +171,19 @@ pub(super) struct HostPort(SocketAddr);
 /// `IP:PORT` on this machine only.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loopback(SocketAddr);
+
+impl FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(0) | Err(_) => {
+                Err(format!("{text:?} workers: write a number from 1, one for each core to use"))
+            }
+            Ok(workers) => Ok(Self(workers)),
+        }
+    }
+}
 
 impl HostPort {
     pub(super) fn address(self) -> SocketAddr {
@@ -187,7 +206,8 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Parsed<T> {
 impl<'de> Deserialize<'de> for HostPort {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = |_| D::Error::custom(format!("{text:?} is no address; write IP:PORT, such as 127.0.0.1:15020"));
+        let wrong =
+            |_| D::Error::custom(format!("{text:?} is no address; write IP:PORT, such as 127.0.0.1:15020"));
         text.parse().map(Self).map_err(wrong)
     }
 }
@@ -205,7 +225,7 @@ impl<'de> Deserialize<'de> for Loopback {
 
 impl Default for Runtime {
     fn default() -> Self {
-        Self { driver: None, workers: NonZeroUsize::MIN, pin: Pinning::default() }
+        Self { driver: None, workers: Parsed(Workers(1)), pin: Pinning::default() }
     }
 }
 
