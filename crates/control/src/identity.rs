@@ -2,6 +2,8 @@
 
 mod embedded;
 mod files;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -24,6 +24,8 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new() -> Self {
         let stirred = Arc::new(Notify::new());
+        // What changed after the first load and before this watch would be missed.
+        stirred.notify_one();
         let bell = Arc::clone(&stirred);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // Reading is no change; an error may hide one.
