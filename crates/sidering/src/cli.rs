@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Explain {
         /// `last`, or the id of a record.
         #[arg(default_value = "last", value_name = "last|ID")]
-        which: Which,
+        which: String,
         #[command(flatten)]
         asking: Asking,
     },
@@ -101,27 +101,6 @@ pub(crate) enum Output {
     Text,
     /// For programs.
     Json,
-}
-
-/// Which record to explain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
-    Last,
-    Id(u64),
-}
-
-impl std::str::FromStr for Which {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "last" => Ok(Self::Last),
-            _ => text
-                .parse()
-                .map(Self::Id)
-                .map_err(|_| "write `last`, or the number that the access log shows"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bootstrap;
-use crate::cli::{Asking, Output, Which};
+use crate::cli::{Asking, Output};
 use crate::failure::Failure;
 
 /// Where a sidecar listens unless somebody says otherwise.
@@ -32,12 +32,13 @@ pub(crate) fn print(path: &str, asking: &Asking) -> Result<(), Failure> {
 }
 
 /// `explain`: findings when there is no such record.
-pub(crate) fn explain(which: Which, asking: &Asking) -> Result<(), Failure> {
-    let path = match which {
-        Which::Last => "/explain/last".to_owned(),
-        Which::Id(id) => format!("/explain/{id}"),
-    };
-    print(&path, asking)
+pub(crate) fn explain(which: &str, asking: &Asking) -> Result<(), Failure> {
+    if which != "last" && which.parse::<u64>().is_err() {
+        return Err(Failure::Findings(format!(
+            "no record {which:?}: write `last`, or the number of a record"
+        )));
+    }
+    print(&format!("/explain/{which}"), asking)
 }
 
 /// `drain`: returns when it has drained.

@@ -42,7 +42,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Run { config } => run::run(&config),
         Command::Demo { keep, backend, driver, output } => tell(keep, &backend, &driver, output),
         Command::Lint { paths, output } => lint::lint(&paths, output),
-        Command::Explain { which, asking } => client::explain(which, &asking),
+        Command::Explain { which, asking } => client::explain(&which, &asking),
         Command::Status(asking) => client::print("/status", &asking),
         Command::Certs(asking) => client::print("/certs", &asking),
         Command::Drain(asking) => client::drain(&asking),

@@ -45,8 +45,8 @@ pub(crate) struct Resources {
     pub warnings: Vec<String>,
     /// Why a newer set is not; empty when nothing is stale.
     pub problems: Vec<String>,
-    /// Sets refused since start.
-    pub rejected: u64,
+    /// Sets taken and refused since start.
+    pub loads: Loads,
 }
 
 /// The identity source as of the last look.
@@ -56,9 +56,19 @@ pub(crate) struct Identity {
     pub credentials: Credentials,
     /// Why newer ones are not.
     pub problem: Option<String>,
-    /// Refused since start.
+    /// Taken and refused since start.
+    pub loads: Loads,
+}
+
+/// How often files were looked at, by outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loads {
+    /// The first one included.
+    pub accepted: u64,
     pub rejected: u64,
 }
+
+const FIRST: Loads = Loads { accepted: 1, rejected: 0 };
 
 impl State {
     /// As of the first publish. The last two arguments are what it published.
@@ -70,7 +80,7 @@ impl State {
     ) -> Arc<Self> {
         let Parts { proxy, workload, id, driver, drain_time, reloads, warnings: bootstrap } = parts;
         let resources =
-            Resources { version, since: SystemTime::now(), warnings, problems: Vec::new(), rejected: 0 };
+            Resources { version, since: SystemTime::now(), warnings, problems: Vec::new(), loads: FIRST };
         Arc::new(Self {
             proxy,
             workload,
@@ -82,7 +92,7 @@ impl State {
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             resources: Mutex::new(resources),
-            identity: Mutex::new(Identity { credentials, problem: None, rejected: 0 }),
+            identity: Mutex::new(Identity { credentials, problem: None, loads: FIRST }),
         })
     }
 
@@ -127,6 +137,7 @@ impl State {
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 let mut resources = locked(&self.resources);
                 (resources.version, resources.warnings) = (version, warnings);
+                resources.loads.accepted += 1;
                 resources.since = SystemTime::now();
                 resources.problems.clear();
                 drop(resources);
@@ -134,7 +145,7 @@ impl State {
             }
             ResourceReport::Stale(problems) => {
                 let mut resources = locked(&self.resources);
-                resources.rejected += 1;
+                resources.loads.rejected += 1;
                 resources.problems = problems.clone();
                 let version = resources.version.0;
                 drop(resources);
@@ -152,12 +163,13 @@ impl State {
                 let (version, source) = (credentials.version, Arc::clone(&credentials.source));
                 let mut identity = locked(&self.identity);
                 (identity.credentials, identity.problem) = (credentials, None);
+                identity.loads.accepted += 1;
                 drop(identity);
                 tracing::info!("credentials {version} from {source} are in use");
             }
             IdentityReport::Stale(problem) => {
                 let mut identity = locked(&self.identity);
-                identity.rejected += 1;
+                identity.loads.rejected += 1;
                 identity.problem = Some(problem.clone());
                 let version = identity.credentials.version;
                 drop(identity);

@@ -160,13 +160,14 @@ fn control(page: &mut Page, state: &State) {
             stale("credentials", identity.problem.is_some()),
         ],
     );
+    let loads = [("resources", resources.loads), ("credentials", identity.loads)];
     page.counters(
-        "sidering_config_rejected",
-        "Loads refused",
-        [
-            (vec![("of", "resources".to_owned())], resources.rejected),
-            (vec![("of", "credentials".to_owned())], identity.rejected),
-        ],
+        "sidering_config_reloads",
+        "Loads by outcome, the first included",
+        loads.into_iter().flat_map(|(of, loads)| {
+            let labels = |result: &str| vec![("of", of.to_owned()), ("result", result.to_owned())];
+            [(labels("accepted"), loads.accepted), (labels("rejected"), loads.rejected)]
+        }),
     );
     page.gauge(
         "sidering_credentials_version",

@@ -1,6 +1,7 @@
 //! `/status`: whether everything the operator wrote is in force, and if not, which line is to blame.
 
 use serde_json::{Value, json};
+use sidering_identity::read_leaf;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -11,13 +12,16 @@ pub(super) fn json(state: &State) -> Value {
     let data_path = state.proxy.status();
     let resources = state.resources();
     let identity = state.identity();
-    let since = OffsetDateTime::from(resources.since).format(&Rfc3339).unwrap_or_default();
+    let leaf = read_leaf(&identity.credentials.chain.certificates[0]).ok();
     let mut warnings = state.warnings.clone();
     warnings.extend(resources.warnings);
     json!({
         "ready": state.is_ready(),
         "draining": state.is_draining(),
         "version": data_path.snapshot,
+        "since": rfc3339(resources.since.into()),
+        "stale": if resources.problems.is_empty() { Value::Null } else { json!(resources.problems) },
+        "warnings": warnings,
         "workload": {
             "name": &*state.workload.name,
             "namespace": &*state.workload.namespace,
@@ -27,19 +31,13 @@ pub(super) fn json(state: &State) -> Value {
         "driver": data_path.driver,
         "driverReason": state.driver,
         "backend": data_path.backend,
-        "resources": {
-            "stale": !resources.problems.is_empty(),
-            "problems": resources.problems,
-            "rejected": resources.rejected,
-            "since": since,
-            "warnings": warnings,
-        },
-        "credentials": {
+        "certificate": {
             "version": identity.credentials.version,
             "source": &*identity.credentials.source,
-            "stale": identity.problem.is_some(),
-            "problem": identity.problem,
-            "rejected": identity.rejected,
+            "serial": leaf.as_ref().map(|leaf| leaf.serial.as_str()),
+            "names": leaf.as_ref().map(|leaf| leaf.uris.as_slice()),
+            "notAfter": leaf.as_ref().and_then(|leaf| OffsetDateTime::from_unix_timestamp(leaf.not_after).ok()).map(rfc3339),
+            "stale": identity.problem,
         },
         "listeners": data_path.listeners,
         "cores": data_path.cores,
@@ -62,24 +60,33 @@ pub(super) fn text(status: &Value) -> String {
     };
     let mut lines = vec![
         format!("{condition}: {}", word("/workload/id")),
-        format!("snapshot {} since {}", word("/version"), word("/resources/since")),
+        format!("snapshot {} since {}", word("/version"), word("/since")),
         format!(
             "driver {}, tls {}, {} core(s)",
             word("/driverReason"),
             word("/backend"),
             list("/cores").len()
         ),
-        format!("credentials {} from {}", word("/credentials/version"), word("/credentials/source")),
+        format!(
+            "certificate {} from {}, until {}",
+            word("/certificate/serial"),
+            word("/certificate/source"),
+            word("/certificate/notAfter")
+        ),
     ];
     for listener in list("/listeners") {
         lines.push(format!("listens on {} ({})", line(&listener["address"]), line(&listener["name"])));
     }
-    for problem in list("/resources/problems") {
+    for problem in list("/stale") {
         lines.push(format!("STALE: resources refused: {}", line(&problem)));
     }
-    if let Some(problem) = status.pointer("/credentials/problem").filter(|problem| !problem.is_null()) {
+    if let Some(problem) = status.pointer("/certificate/stale").filter(|problem| !problem.is_null()) {
         lines.push(format!("STALE: credentials refused: {}", line(problem)));
     }
-    lines.extend(list("/resources/warnings").iter().map(|warning| format!("warning: {}", line(warning))));
+    lines.extend(list("/warnings").iter().map(|warning| format!("warning: {}", line(warning))));
     lines.join("\n")
+}
+
+fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_default()
 }

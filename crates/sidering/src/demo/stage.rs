@@ -187,7 +187,7 @@ fn domain(name: &str) -> Result<TrustDomain, String> {
 }
 
 fn snapshot(status: &serde_json::Value) -> u64 {
-    status["snapshot"].as_u64().unwrap_or(0)
+    status["version"].as_u64().unwrap_or(0)
 }
 
 fn text(error: impl std::fmt::Display) -> String {
