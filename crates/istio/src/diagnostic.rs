@@ -25,6 +25,14 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    pub(crate) fn error(position: Position, message: impl Into<String>) -> Self {
+        Self { position, severity: Severity::Error, message: message.into() }
+    }
+
+    pub(crate) fn warning(position: Position, message: impl Into<String>) -> Self {
+        Self { position, severity: Severity::Warning, message: message.into() }
+    }
+
     /// Does it refuse the load?
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

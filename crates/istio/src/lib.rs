@@ -5,11 +5,16 @@
 mod compile;
 mod diagnostic;
 mod effective;
+#[cfg(test)]
+mod fixture;
+mod host;
 mod mesh;
+mod read;
 mod resource;
+mod yaml;
 
 pub use compile::{CaptureListeners, compile};
 pub use diagnostic::{Diagnostic, Severity};
-pub use effective::{Effective, Workload};
+pub use effective::{Authentication, DecidedMode, Effective, Workload};
 pub use mesh::{MeshConfig, OutboundTrafficPolicy, TlsParameters};
-pub use resource::{Resources, Source, parse};
+pub use resource::{Action, MtlsMode, Protocol, Resources, Source, parse};

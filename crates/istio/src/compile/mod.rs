@@ -1,9 +1,19 @@
 //! From `Effective` to the Snapshot: listeners and chains, clusters, virtual hosts, rules.
 
+mod cluster;
+mod files;
+mod inbound;
+mod outbound;
+mod route;
+mod rules;
+
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
-use sidering_policy::Snapshot;
+use sidering_identity::{Bundle, SpiffeId};
+use sidering_policy::{BindAddress, Cluster, Listener, Origin, Position, Snapshot};
 
 use crate::{Diagnostic, Effective};
 
@@ -16,14 +26,104 @@ pub struct CaptureListeners {
     pub outbound: Option<SocketAddr>,
 }
 
-/// Makes the Snapshot. `files` reads what DestinationRules name (certificates, keys).
+/// Makes the Snapshot; its version is the publisher's to set. `files` reads what DestinationRules name (certificates,
+/// keys).
 ///
 /// # Errors
 /// Error-level diagnostics: a file that cannot be read, a listener that cannot be made.
 pub fn compile(
-    _effective: &Effective,
-    _capture: &CaptureListeners,
-    _files: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
+    effective: &Effective,
+    capture: &CaptureListeners,
+    files: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
 ) -> Result<Snapshot, Vec<Diagnostic>> {
-    todo!()
+    let mut compiler = Compiler {
+        effective,
+        capture,
+        files,
+        clusters: HashMap::new(),
+        listeners: Vec::new(),
+        bundles: HashMap::new(),
+        diagnostics: Vec::new(),
+    };
+    let identity = compiler.identity();
+    compiler.inbound();
+    compiler.outbound();
+    if !compiler.diagnostics.is_empty() {
+        compiler.diagnostics.sort();
+        compiler.diagnostics.dedup();
+        return Err(compiler.diagnostics);
+    }
+    Ok(Snapshot {
+        listeners: compiler.listeners.into_iter().map(Arc::new).collect(),
+        clusters: compiler.clusters,
+        identity,
+        trust_domains: effective.mesh.trust_domains().into(),
+        path_normalization: effective.mesh.path_normalization,
+        ..Snapshot::default()
+    })
 }
+
+struct Compiler<'e> {
+    effective: &'e Effective,
+    capture: &'e CaptureListeners,
+    files: &'e dyn Fn(&Path) -> Result<Vec<u8>, String>,
+    clusters: HashMap<Arc<str>, Arc<Cluster>>,
+    listeners: Vec<Listener>,
+    /// Roots that were read, by path.
+    bundles: HashMap<Arc<Path>, Arc<Bundle>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiler<'_> {
+    fn error(&mut self, position: &Position, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::error(position.clone(), message));
+    }
+
+    fn identity(&mut self) -> Option<SpiffeId> {
+        let workload = &self.effective.workload;
+        let account =
+            if workload.service_account.is_empty() { "default" } else { &*workload.service_account };
+        match SpiffeId::of_account(&self.effective.mesh.trust_domain, &workload.namespace, account) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                let position = Position { file: "workload".into(), line: 1, column: 1 };
+                self.error(
+                    &position,
+                    format!("namespace and serviceAccount of the workload make no SPIFFE id: {error}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Takes a listener, unless its address is taken.
+    fn listen(&mut self, listener: Listener) {
+        let taken = self.listeners.iter().find(|other| other.bind == listener.bind);
+        match taken.map(|other| other.origin.to_string()) {
+            Some(other) => {
+                let position = position_of(&listener.origin);
+                self.error(
+                    &position,
+                    format!("{} is already bound by {other}; use another port or bind", listener.name),
+                );
+            }
+            None => self.listeners.push(listener),
+        }
+    }
+}
+
+/// A capture listener has no line of its own: the bootstrap file asked for it.
+fn position_of(origin: &Origin) -> Position {
+    origin.position.clone().unwrap_or_else(|| Position { file: "bootstrap".into(), line: 1, column: 1 })
+}
+
+/// `127.0.0.1_8080`, as Istio names listeners, or the path of a Unix socket.
+fn listener_name(bind: &BindAddress) -> Arc<str> {
+    match bind {
+        BindAddress::Tcp(address) => format!("{}_{}", address.ip(), address.port()).into(),
+        BindAddress::Unix(path) => path.display().to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

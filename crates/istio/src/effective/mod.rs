@@ -1,11 +1,25 @@
 //! What Istio's rules amount to for one workload. `compile` builds the Snapshot from exactly this value, and questions
 //! about resources ("which mode, and who set it") are answered from it.
 
-use std::collections::BTreeMap;
+mod authentication;
+mod destination;
+mod naming;
+mod service;
+mod visibility;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{MeshConfig, Resources};
+use sidering_identity::TrustDomain;
+use sidering_policy::Origin;
+
+pub use authentication::{Authentication, DecidedMode};
+pub(crate) use naming::{of_entry as expected_of_entry, of_rule as expected_of_rule};
+pub(crate) use service::{Instance, Service};
+
+use crate::resource::{Action, AuthorizationPolicy, Protocol, Sidecar, VirtualService, is_selected};
+use crate::{MeshConfig, OutboundTrafficPolicy, Resources};
 
 /// Who a sidecar stands beside.
 #[derive(Clone, Debug, Default)]
@@ -24,11 +38,130 @@ pub struct Workload {
 
 /// Istio's rules, reduced to one workload.
 #[derive(Clone, Debug)]
-pub struct Effective {}
+pub struct Effective {
+    pub(crate) workload: Workload,
+    pub(crate) mesh: MeshConfig,
+    pub(crate) authentication: Authentication,
+    /// In Istio's order.
+    pub(crate) policies: Vec<Arc<AuthorizationPolicy>>,
+    pub(crate) sidecar: Option<Arc<Sidecar>>,
+    /// What this workload sees, one for each host, by host.
+    pub(crate) services: Vec<Arc<Service>>,
+    by_host: HashMap<Arc<str>, usize>,
+    /// What this workload sees, oldest first.
+    pub(crate) virtual_services: Vec<Arc<VirtualService>>,
+    /// Ports of services that this workload stands behind.
+    pub(crate) own_ports: BTreeMap<u16, OwnPort>,
+}
+
+/// A workload port that some service declares.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnPort {
+    pub(crate) protocol: Protocol,
+    pub(crate) origin: Origin,
+}
 
 impl Effective {
     /// Reduces `resources` to what holds for `workload`.
-    pub fn of(_resources: &Resources, _mesh: &MeshConfig, _workload: &Workload) -> Self {
-        todo!()
+    pub fn of(resources: &Resources, mesh: &MeshConfig, workload: &Workload) -> Self {
+        let authentications =
+            authentication::Policies::new(&resources.peer_authentications, &mesh.root_namespace);
+        let rules = destination::Rules::new(resources, mesh);
+        let sidecar = visibility::sidecar_of(resources, mesh, workload);
+        let every = service::all(resources, mesh, &authentications);
+        let own_ports = own_ports(&every, workload);
+        let virtual_services = visibility::virtual_services(resources, mesh, workload, sidecar.as_deref());
+        let mut services = visibility::services(every, workload, sidecar.as_deref(), &virtual_services);
+        for service in &mut services {
+            service.rule = rules.of(service, workload);
+        }
+        let services: Vec<Arc<Service>> = services.into_iter().map(Arc::new).collect();
+        let by_host = services.iter().enumerate().map(|(index, s)| (s.hostname.clone(), index)).collect();
+        Self {
+            authentication: authentications.of(&workload.namespace, &workload.labels),
+            policies: policies_of(resources, mesh, workload),
+            workload: workload.clone(),
+            mesh: mesh.clone(),
+            sidecar,
+            services,
+            by_host,
+            virtual_services,
+            own_ports,
+        }
+    }
+
+    /// Which mutual TLS this workload takes, and who says so.
+    pub fn authentication(&self) -> &Authentication {
+        &self.authentication
+    }
+
+    /// The trust domains that a peer's identity may be in.
+    pub fn trust_domains(&self) -> Vec<TrustDomain> {
+        self.mesh.trust_domains()
+    }
+
+    /// The AuthorizationPolicies of an action that are in force here, dry-run ones included, in Istio's order.
+    pub fn in_force(&self, action: Action) -> Vec<Origin> {
+        self.policies
+            .iter()
+            .filter(|policy| policy.action == action)
+            .map(|policy| policy.meta.origin())
+            .collect()
+    }
+
+    /// The DestinationRules that were merged for a host, in order.
+    pub fn rules_of(&self, host: &str) -> Vec<Origin> {
+        let rule = self.service(host).and_then(|service| service.rule.as_ref());
+        rule.map(|rule| rule.rules.iter().map(|rule| rule.meta.origin()).collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn service(&self, hostname: &str) -> Option<&Arc<Service>> {
+        self.by_host.get(hostname).map(|index| &self.services[*index])
+    }
+
+    /// What becomes of traffic for destinations that nothing declares, and who says so.
+    pub(crate) fn outbound_policy(&self) -> (OutboundTrafficPolicy, Origin) {
+        let own = self.sidecar.as_ref().and_then(|sidecar| {
+            let (policy, position) = sidecar.outbound_traffic_policy.as_ref()?;
+            Some((*policy, sidecar.meta.origin_at(position)))
+        });
+        own.unwrap_or_else(|| {
+            (self.mesh.outbound_traffic_policy, Origin::default_of("outboundTrafficPolicy"))
+        })
     }
 }
+
+/// istio-semantics 4.1: the root namespace's and the own namespace's, unlike PeerAuthentication with selectors, too.
+fn policies_of(
+    resources: &Resources,
+    mesh: &MeshConfig,
+    workload: &Workload,
+) -> Vec<Arc<AuthorizationPolicy>> {
+    let near = |policy: &&Arc<AuthorizationPolicy>| {
+        let namespace = &policy.meta.namespace;
+        *namespace == workload.namespace || *namespace == mesh.root_namespace
+    };
+    let policies = resources.authorization_policies.iter().filter(near);
+    policies
+        .filter(|policy| !policy.targeted && is_selected(&policy.selector, &workload.labels))
+        .cloned()
+        .collect()
+}
+
+fn own_ports(services: &[Service], workload: &Workload) -> BTreeMap<u16, OwnPort> {
+    let mut ports = BTreeMap::new();
+    for service in services {
+        for instance in service.endpoints.iter().filter(|instance| instance.is_at(&workload.addresses)) {
+            for port in &service.ports {
+                if let Some(target) = instance.ports.get(&port.number) {
+                    let origin = service.origin_at(&port.position);
+                    ports.entry(*target).or_insert(OwnPort { protocol: port.protocol, origin });
+                }
+            }
+        }
+    }
+    ports
+}
+
+#[cfg(test)]
+mod tests;

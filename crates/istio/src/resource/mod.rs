@@ -1,8 +1,46 @@
-//! Istio's resources, typed: read from YAML with the line of everything that can decide something.
+//! Istio's resources, typed: read from YAML with the line of everything that can decide something. One file per
+//! kind; what needs more than one resource to know is `effective`'s work.
 
+mod authorization;
+mod authorization_value;
+mod client_tls;
+mod destination_rule;
+mod kubernetes;
+mod meta;
+mod peer_authentication;
+mod port;
+mod request_authentication;
+mod service_entry;
+mod sidecar;
+mod traffic_policy;
+mod virtual_service;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::Diagnostic;
+use sidering_policy::Position;
+
+pub use authorization::Action;
+pub(crate) use authorization::{AuthorizationPolicy, PolicyRule, Term};
+pub(crate) use authorization_value::{Attribute, parse_net};
+pub(crate) use client_tls::{ClientTls, FileAt, TlsMode};
+pub(crate) use destination_rule::{DestinationRule, Subset};
+pub(crate) use kubernetes::{KubernetesService, Pod, TargetPort};
+pub(crate) use meta::{Labels, Meta, is_selected};
+pub use peer_authentication::MtlsMode;
+pub(crate) use peer_authentication::{ModeAt, PeerAuthentication};
+pub use port::Protocol;
+pub(crate) use port::{Port, ProtocolClass};
+pub(crate) use service_entry::{EndpointAddress, Resolution, ServiceEntry, WorkloadEntry, WorkloadSpec};
+pub(crate) use sidecar::{CaptureMode, DefaultEndpoint, Egress, HostSelector, Ingress, ListenAt, Sidecar};
+pub(crate) use traffic_policy::{Balancer, Settings, TrafficPolicy};
+pub(crate) use virtual_service::{
+    Destination, HeaderEdits, HttpMatch, HttpRoute, Scope, Text, VirtualService, WeightedDestination,
+};
+
+use crate::read::Reader;
+use crate::yaml::{self, Node};
+use crate::{Diagnostic, Severity};
 
 /// A file's text and the name by which the operator knows it.
 #[derive(Clone, Debug)]
@@ -13,11 +51,215 @@ pub struct Source<'a> {
     pub text: &'a str,
 }
 
-/// Every resource that was read, in Istio's order: oldest first, then by name, then by namespace.
+/// Every resource that was read, each kind in Istio's order: oldest first, then by name, then by namespace.
 #[derive(Clone, Debug, Default)]
-pub struct Resources {}
+pub struct Resources {
+    pub(crate) peer_authentications: Vec<Arc<PeerAuthentication>>,
+    pub(crate) authorization_policies: Vec<Arc<AuthorizationPolicy>>,
+    pub(crate) destination_rules: Vec<Arc<DestinationRule>>,
+    pub(crate) service_entries: Vec<Arc<ServiceEntry>>,
+    pub(crate) workload_entries: Vec<Arc<WorkloadEntry>>,
+    pub(crate) sidecars: Vec<Arc<Sidecar>>,
+    pub(crate) virtual_services: Vec<Arc<VirtualService>>,
+    pub(crate) services: Vec<Arc<KubernetesService>>,
+    pub(crate) pods: Vec<Arc<Pod>>,
+}
+
+/// Kinds that Istio or Kubernetes knows and that mean nothing to a sidecar run from files, or not yet.
+const IGNORED: &[(&str, &str)] = &[
+    ("EnvoyFilter", "it is not supported and never will be"),
+    ("WasmPlugin", "it is not supported and never will be"),
+    ("TrafficExtension", "it is not supported and never will be"),
+    ("Gateway", "only sidecars are run"),
+    ("Telemetry", "it is not supported yet"),
+    ("ProxyConfig", "it is not supported yet"),
+    ("WorkloadGroup", "list WorkloadEntry resources instead"),
+    ("Deployment", "its pods count where they are listed as Pod"),
+    ("StatefulSet", "its pods count where they are listed as Pod"),
+    ("DaemonSet", "its pods count where they are listed as Pod"),
+    ("Namespace", "it means nothing here yet"),
+    ("ServiceAccount", "it means nothing here"),
+    ("ConfigMap", "it means nothing here"),
+];
+
+const SECURITY: (&str, &[&str]) = ("security.istio.io", &["v1", "v1beta1"]);
+const NETWORKING: (&str, &[&str]) = ("networking.istio.io", &["v1", "v1beta1", "v1alpha3"]);
+const KUBERNETES: (&str, &[&str]) = ("", &["v1"]);
 
 /// Reads every document of every source. An error-level diagnostic means that the whole load must be refused.
-pub fn parse(_sources: &[Source<'_>]) -> (Resources, Vec<Diagnostic>) {
-    todo!()
+/// The order of sources has no meaning.
+pub fn parse(sources: &[Source<'_>]) -> (Resources, Vec<Diagnostic>) {
+    let mut parsing = Parsing::default();
+    for source in sources {
+        match yaml::documents(source) {
+            Ok(documents) => documents.iter().for_each(|document| parsing.document(document, source)),
+            Err(diagnostic) => parsing.diagnostics.push(diagnostic),
+        }
+    }
+    parsing.resources.sort();
+    parsing.diagnostics.sort();
+    (parsing.resources, parsing.diagnostics)
 }
+
+#[derive(Default)]
+struct Parsing {
+    resources: Resources,
+    diagnostics: Vec<Diagnostic>,
+    /// Kind, namespace and name of what was read, and where.
+    seen: HashMap<(&'static str, Arc<str>, Arc<str>), Position>,
+}
+
+impl Parsing {
+    fn document(&mut self, document: &Node, source: &Source<'_>) {
+        let mut diagnostics = Vec::new();
+        let mut reader =
+            Reader { file: source.file.clone(), unknown: Severity::Warning, diagnostics: &mut diagnostics };
+        if let Some(items) = list_items(document, &mut reader) {
+            items.iter().for_each(|item| self.document(item, source));
+        } else if let Some((kind, api_version, node)) = header(document, &mut reader) {
+            self.resource(kind, api_version, node, &mut reader);
+        }
+        self.diagnostics.append(&mut diagnostics);
+    }
+
+    fn resource(&mut self, kind: &str, api_version: &str, document: &Node, r: &mut Reader<'_>) {
+        macro_rules! read {
+            ($kind:literal, $group:expr, $parse:path, $list:ident) => {
+                if kind == $kind {
+                    if is_known_version($kind, api_version, $group, document, r) {
+                        if $group.0 == SECURITY.0 {
+                            r.unknown = Severity::Error;
+                        }
+                        if let Some(resource) = $parse(document, r) {
+                            self.unique($kind, &resource.meta, document, r);
+                            self.resources.$list.push(Arc::new(resource));
+                        }
+                    }
+                    return;
+                }
+            };
+        }
+        read!("PeerAuthentication", SECURITY, peer_authentication::parse, peer_authentications);
+        read!("AuthorizationPolicy", SECURITY, authorization::parse, authorization_policies);
+        read!("DestinationRule", NETWORKING, destination_rule::parse, destination_rules);
+        read!("ServiceEntry", NETWORKING, service_entry::parse, service_entries);
+        read!("WorkloadEntry", NETWORKING, service_entry::parse_workload_entry, workload_entries);
+        read!("Sidecar", NETWORKING, sidecar::parse, sidecars);
+        read!("VirtualService", NETWORKING, virtual_service::parse, virtual_services);
+        read!("Service", KUBERNETES, kubernetes::parse_service, services);
+        read!("Pod", KUBERNETES, kubernetes::parse_pod, pods);
+        if kind == "RequestAuthentication" {
+            if is_known_version("RequestAuthentication", api_version, SECURITY, document, r) {
+                r.unknown = Severity::Error;
+                if let Some(meta) = request_authentication::parse(document, r) {
+                    self.unique("RequestAuthentication", &meta, document, r);
+                }
+            }
+        } else if let Some((_, why)) = IGNORED.iter().find(|(known, _)| *known == kind) {
+            r.warning(document, format!("{kind} is ignored: {why}"));
+        } else {
+            r.warning(
+                document,
+                format!("unknown kind {kind:?} ({api_version}) is ignored; check its spelling"),
+            );
+        }
+    }
+
+    fn unique(&mut self, kind: &'static str, meta: &Meta, document: &Node, r: &mut Reader<'_>) {
+        let key = (kind, meta.namespace.clone(), meta.name.clone());
+        match self.seen.get(&key) {
+            Some(first) => {
+                let message =
+                    format!("{kind} {} is already defined at {first}; keep one of them", meta.label());
+                r.error(document, message);
+            }
+            None => {
+                self.seen.insert(key, r.position(document));
+            }
+        }
+    }
+}
+
+impl Resources {
+    fn sort(&mut self) {
+        macro_rules! by_age {
+            ($($list:ident),*) => { $( self.$list.sort_by(|a, b| a.meta.age().cmp(&b.meta.age())); )* };
+        }
+        by_age!(
+            peer_authentications,
+            authorization_policies,
+            destination_rules,
+            service_entries,
+            workload_entries,
+            sidecars,
+            virtual_services,
+            services,
+            pods
+        );
+    }
+}
+
+/// `kind: List` of kubectl: its items are documents.
+fn list_items<'n>(document: &'n Node, r: &mut Reader<'_>) -> Option<&'n [Node]> {
+    let yaml::Value::Map(entries) = &document.value else { return None };
+    let is_list = |e: &yaml::Entry| {
+        e.key == "kind" && matches!(&e.value.value, yaml::Value::Scalar { text, .. } if text == "List")
+    };
+    if !entries.iter().any(is_list) {
+        return None;
+    }
+    let items = entries.iter().find(|entry| entry.key == "items")?;
+    Some(r.list(&items.value, "items"))
+}
+
+/// `kind` and `apiVersion` of a document.
+fn header<'n>(document: &'n Node, r: &mut Reader<'_>) -> Option<(&'n str, &'n str, &'n Node)> {
+    let mut f = r.fields(document, "the document");
+    let kind = f.get("kind");
+    let api_version = f.get("apiVersion");
+    match (kind, api_version) {
+        (Some(kind), Some(api_version)) => {
+            Some((r.text(kind, "kind")?, r.text(api_version, "apiVersion")?, document))
+        }
+        _ => {
+            if matches!(document.value, yaml::Value::Map(_)) {
+                r.error(document, "a resource needs `apiVersion` and `kind`");
+            }
+            None
+        }
+    }
+}
+
+fn is_known_version(
+    kind: &str,
+    written: &str,
+    group: (&str, &[&str]),
+    node: &Node,
+    r: &mut Reader<'_>,
+) -> bool {
+    let (own, version) = written.rsplit_once('/').unwrap_or(("", written));
+    if own == group.0 && group.1.contains(&version) {
+        return true;
+    }
+    let slash = if group.0.is_empty() { "" } else { "/" };
+    if own == group.0 || !is_foreign_group(own) {
+        r.error(
+            node,
+            format!("{kind} has no apiVersion {written:?}; write {}{slash}{}", group.0, group.1[0]),
+        );
+    } else {
+        r.warning(
+            node,
+            format!("{kind} of {written} is ignored; {}{slash}{} is supported", group.0, group.1[0]),
+        );
+    }
+    false
+}
+
+/// A group that has kinds of the same name as Istio's, such as Knative's Service.
+fn is_foreign_group(group: &str) -> bool {
+    !group.is_empty() && !group.ends_with("istio.io")
+}
+
+#[cfg(test)]
+mod tests;

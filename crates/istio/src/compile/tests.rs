@@ -1,0 +1,3 @@
+//! The Snapshot, judged through the deciding functions of `policy`.
+
+mod inbound;

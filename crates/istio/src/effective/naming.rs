@@ -1,0 +1,82 @@
+//! Secure naming (istio-semantics 3): who may answer for a service, and where each name was written.
+
+use std::sync::Arc;
+
+use sidering_identity::{ExpectedSan, ExpectedSans, SpiffeId, TrustDomain};
+use sidering_policy::Position;
+
+use super::service::Service;
+use crate::MeshConfig;
+
+/// The accounts of all endpoints, of all ports and subsets together, and what the service's resource lists; each
+/// well-formed id once more for every alias of the trust domain.
+pub(crate) fn expected(service: &Service, mesh: &MeshConfig) -> ExpectedSans {
+    let mut names: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+    for instance in &service.endpoints {
+        let Some(account) = &instance.service_account else { continue };
+        let from = format!("serviceAccount of an endpoint, {}", instance.origin);
+        names.push((of_account(&mesh.trust_domain, &instance.namespace, account), from.into()));
+    }
+    names.extend(listed("subjectAltNames", &service.subject_alt_names, service));
+    let words = |key: &str| service.annotations.get(key).map(String::as_str).unwrap_or_default().split(',');
+    let accounts =
+        words("alpha.istio.io/kubernetes-serviceaccounts").map(str::trim).filter(|word| !word.is_empty());
+    let from: Arc<str> = format!("annotation, {}", service.origin).into();
+    names.extend(
+        accounts.map(|name| (of_account(&mesh.trust_domain, &service.namespace, name), from.clone())),
+    );
+    let canonical =
+        words("alpha.istio.io/canonical-serviceaccounts").map(str::trim).filter(|word| !word.is_empty());
+    names.extend(canonical.map(|name| (name.into(), from.clone())));
+    with_aliases(names, mesh)
+}
+
+/// What a DestinationRule lists replaces the service's own set, and is taken as written.
+pub(crate) fn of_rule(names: &[(Arc<str>, Position)]) -> ExpectedSans {
+    let san = |(name, position): &(Arc<str>, Position)| ExpectedSan {
+        name: name.clone(),
+        from: format!("subjectAltNames of the DestinationRule ({position})").into(),
+    };
+    ExpectedSans(names.iter().map(san).collect())
+}
+
+/// What a ServiceEntry lists, as written: for SIMPLE and MUTUAL.
+pub(crate) fn of_entry(service: &Service) -> ExpectedSans {
+    let names = listed("subjectAltNames", &service.subject_alt_names, service);
+    ExpectedSans(names.map(|(name, from)| ExpectedSan { name, from }).collect())
+}
+
+fn listed<'a>(
+    what: &'a str,
+    names: &'a [(Arc<str>, Position)],
+    service: &'a Service,
+) -> impl Iterator<Item = (Arc<str>, Arc<str>)> + 'a {
+    names.iter().map(move |(name, position)| {
+        (name.clone(), format!("{what} of {}", service.origin_at(position)).into())
+    })
+}
+
+/// As text: an account that makes no legal id is expected all the same, and nobody can present it.
+fn of_account(domain: &TrustDomain, namespace: &str, account: &str) -> Arc<str> {
+    format!("spiffe://{}/ns/{namespace}/sa/{account}", domain.as_str()).into()
+}
+
+fn with_aliases(names: Vec<(Arc<str>, Arc<str>)>, mesh: &MeshConfig) -> ExpectedSans {
+    let mut sans: Vec<ExpectedSan> = Vec::new();
+    let mut add = |name: Arc<str>, from: Arc<str>| {
+        if !sans.iter().any(|san| san.name == name) {
+            sans.push(ExpectedSan { name, from });
+        }
+    };
+    for (name, from) in names {
+        add(name.clone(), from.clone());
+        let id = SpiffeId::parse(&name).ok();
+        if let Some((namespace, account)) = id.as_ref().and_then(SpiffeId::account) {
+            for alias in &mesh.trust_domain_aliases {
+                let from = format!("trust domain alias of {name}, {from}");
+                add(of_account(alias, namespace, account), from.into());
+            }
+        }
+    }
+    ExpectedSans(sans)
+}
