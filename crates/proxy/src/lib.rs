@@ -2,11 +2,30 @@
 //! It executes what `policy` decides and knows neither Istio's resources nor where configuration comes from.
 #![forbid(unsafe_code)]
 
+mod access_log;
+mod connection;
+mod counters;
+mod headers;
+mod inbound;
+mod io;
+mod live;
+mod opaque;
 mod options;
+mod outbound;
 mod proxy;
 mod reason;
 mod record;
+mod refused;
+mod registry;
+mod relay;
+mod reply;
+mod report;
+mod request;
+mod sniff;
 mod status;
+mod stop;
+mod upstream;
+mod worker;
 
 pub use options::{AccessLog, LogFormat, Options};
 pub use proxy::{CredentialRefusal, Proxy, PublishRefusal, StartFailure};

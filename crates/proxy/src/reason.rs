@@ -142,7 +142,7 @@ reasons! {
     /// The path cannot be normalised.
     MalformedPath "malformed-path" 400 "DPE" false false;
     /// The request uses a protocol version that the port does not speak.
-    UnsupportedVersion "unsupported-version" 426 "DPE" false true;
+    UnsupportedVersion "unsupported-version" 505 "DPE" false true;
     /// The request asks for something that we do not do yet.
     NotImplemented "not-implemented" 501 "DPE" false true;
     /// The client did not send its request's head in time.
@@ -209,7 +209,9 @@ impl Reason {
     /// The body of the reply: Istio's text where users' tests look for it, else the reason's name and no detail.
     pub fn body(self) -> String {
         match self {
-            Self::DeniedByPolicy | Self::NotAllowedByPolicy | Self::CustomUnsupported => "RBAC: access denied".into(),
+            Self::DeniedByPolicy | Self::NotAllowedByPolicy | Self::CustomUnsupported => {
+                "RBAC: access denied".into()
+            }
             Self::HostNotRegistered | Self::BlackHole => String::new(),
             other => format!("sidering: {}", other.name()),
         }

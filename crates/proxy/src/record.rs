@@ -2,6 +2,7 @@
 //! something was refused, read by the control thread; the data path takes the lock only then.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
@@ -152,6 +153,13 @@ impl Ring {
     /// What is kept, oldest first.
     pub(crate) fn snapshot(&self) -> Vec<Record> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).newest.iter().cloned().collect()
+    }
+}
+
+impl fmt::Display for OriginText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.label)?;
+        self.position.as_ref().map_or(Ok(()), |position| write!(f, " ({position})"))
     }
 }
 

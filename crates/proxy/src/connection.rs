@@ -1,0 +1,271 @@
+//! A downstream connection as the rest of the core sees it: what it is known by, what was decided for it, and how it
+//! is told to end. It keeps the chain it was given, never a Snapshot.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use sidering_http::Drain;
+use sidering_identity::{PeerIdentity, peer_identity};
+use sidering_policy::{
+    Chain, Destination, Direction, DownstreamTls, Facts, Filter, Listener, Peer, accept, authorize_tcp,
+};
+
+use crate::counters::Tally;
+use crate::live::{Live, Protocol};
+use crate::record::Record;
+use crate::refused::{Refused, Stage};
+use crate::sniff::Sniffed;
+use crate::stop::Stop;
+use crate::upstream::Established;
+use crate::worker::Core;
+use crate::{Phase, Reason};
+
+/// Registered with its core from before its first check until it is dropped.
+pub(crate) struct Connection {
+    pub(crate) core: Rc<Core>,
+    pub(crate) direction: Direction,
+    /// The listener's name: `accept` is asked again by it.
+    pub(crate) listener: Arc<str>,
+    /// Its destination is the client's, not our listener's address.
+    pub(crate) captured: bool,
+    pub(crate) peer: Peer,
+    pub(crate) destination: Destination,
+    /// HTTP: end after the current request.
+    pub(crate) drain: Drain,
+    /// End now, for this reason.
+    abort: Stop<Box<Refused>>,
+    decided: RefCell<Decided>,
+    number: u64,
+}
+
+/// What was decided so far; asked again on each publish.
+#[derive(Default)]
+struct Decided {
+    facts: Option<Rc<Facts>>,
+    chain: Option<Arc<Chain>>,
+    client: Option<Rc<Client>>,
+    /// TCP: who answered upstream.
+    upstream: Option<Rc<Established>>,
+    serving: Option<Protocol>,
+}
+
+/// A downstream peer that was authenticated.
+pub(crate) struct Client {
+    pub(crate) identity: PeerIdentity,
+    pub(crate) tls: sidering_tls::Handshake,
+}
+
+impl Connection {
+    /// Makes the connection known to its core.
+    pub(crate) fn register(
+        core: &Rc<Core>,
+        listener: &Listener,
+        peer: Peer,
+        destination: Destination,
+    ) -> Rc<Self> {
+        let connection = |number| Self {
+            core: core.clone(),
+            direction: listener.direction,
+            listener: listener.name.clone(),
+            captured: listener.captures,
+            peer,
+            destination,
+            drain: Drain::new(),
+            abort: Stop::default(),
+            decided: RefCell::default(),
+            number,
+        };
+        let connection = core.registry.insert(connection);
+        connection.tally().opened.add(1);
+        connection
+    }
+
+    /// Chooses the chain, and keeps the facts so that it can be asked again.
+    pub(crate) fn accept(&self, sniffed: &Sniffed) -> Stage<Arc<Chain>> {
+        let facts = Rc::new(Facts {
+            peer: self.peer,
+            destination: self.destination,
+            transport: sniffed.transport,
+            server_name: sniffed.server_name.clone(),
+            application_protocols: sniffed.application_protocols.clone(),
+        });
+        self.decided.borrow_mut().facts = Some(facts.clone());
+        let live = self.core.live();
+        let chain =
+            accept(&live.snapshot, &self.listener, &facts).map_err(|refusal| Refused::decided(&refusal))?;
+        self.decided.borrow_mut().chain = Some(chain.clone());
+        Ok(chain.clone())
+    }
+
+    /// What the chain was chosen by; there are some once the first bytes were sniffed.
+    pub(crate) fn facts(&self) -> Option<Rc<Facts>> {
+        self.decided.borrow().facts.clone()
+    }
+
+    /// The facts of a connection that is served.
+    pub(crate) fn sniffed(&self) -> Rc<Facts> {
+        self.facts().expect("the first bytes were sniffed before anything is served")
+    }
+
+    /// The chain as of the newest Snapshot.
+    pub(crate) fn chain(&self) -> Arc<Chain> {
+        self.decided.borrow().chain.clone().expect("a chain was accepted before anything is served")
+    }
+
+    /// The authenticated peer; `None` for plaintext.
+    pub(crate) fn client(&self) -> Option<Rc<Client>> {
+        self.decided.borrow().client.clone()
+    }
+
+    /// Keeps who was authenticated.
+    pub(crate) fn authenticated(&self, client: Client) -> Rc<Client> {
+        let client = Rc::new(client);
+        self.decided.borrow_mut().client = Some(client.clone());
+        client
+    }
+
+    /// From now on requests, or the bytes of one upstream, are served.
+    pub(crate) fn serves(&self, protocol: Protocol) {
+        self.decided.borrow_mut().serving = Some(protocol);
+        if self.core.draining() {
+            self.drain.start();
+        }
+    }
+
+    /// TCP: to whom the bytes go.
+    pub(crate) fn joined(&self, upstream: Rc<Established>) {
+        self.decided.borrow_mut().upstream = Some(upstream);
+    }
+
+    /// Runs a stage until it is done or the connection must end.
+    pub(crate) async fn unless_aborted<T>(&self, stage: impl Future<Output = T>) -> Stage<T> {
+        match self.abort.unless(stage).await {
+            Some(output) => Ok(output),
+            None => Err(self
+                .abort
+                .take_why()
+                .unwrap_or_else(|| Refused::new(Phase::Relay, Reason::ConfigurationChanged, "told to end"))),
+        }
+    }
+
+    /// A drain has begun: HTTP ends after the current request, one that has not said what it wants ends at once, and
+    /// opaque bytes flow on until the drain's time is up.
+    pub(crate) fn drain(&self) {
+        self.drain.start();
+        if self.decided.borrow().facts.is_none() {
+            self.abort(Refused::new(Phase::Sniff, Reason::Draining, "nothing was sent before the drain"));
+        }
+    }
+
+    /// Ends it now.
+    pub(crate) fn abort(&self, why: Box<Refused>) {
+        self.abort.give(why);
+    }
+
+    /// Asks every decision again with what is in force now. `lost_a_root`: see [`Live::lost_a_root`].
+    pub(crate) fn recheck(&self, live: &Live, lost_a_root: bool) {
+        if self.drain.is_started() && self.decided.borrow().serving == Some(Protocol::Http) {
+            return;
+        }
+        let checked = self.still_accepted(live).and_then(|()| self.still_believed(live, lost_a_root));
+        let Err(refused) = checked else { return };
+        if self.decided.borrow().serving == Some(Protocol::Http) {
+            // Reported now: it ends in its own time, after the current request.
+            self.refuse(&refused);
+            self.drain.start();
+        } else {
+            self.abort(refused);
+        }
+    }
+
+    fn still_accepted(&self, live: &Live) -> Stage<()> {
+        let mut decided = self.decided.borrow_mut();
+        let (Some(facts), Some(before)) = (&decided.facts, &decided.chain) else { return Ok(()) };
+        let chain =
+            accept(&live.snapshot, &self.listener, facts).map_err(|refusal| Refused::decided(&refusal))?;
+        if requirement(before) != requirement(chain) {
+            let detail = format!("chain {} became {}", before.name, chain.name);
+            return Err(
+                Refused::new(Phase::Accept, Reason::ConfigurationChanged, detail).because_of(&chain.origin)
+            );
+        }
+        if decided.serving == Some(Protocol::Tcp) {
+            let identity = decided.client.as_deref().map(|client| &client.identity);
+            authorize_tcp(&chain.authorization, facts, identity)
+                .map_err(|refusal| Refused::decided(&refusal).presenting(identity.map(|peer| &peer.leaf)))?;
+        }
+        decided.chain = Some(chain.clone());
+        Ok(())
+    }
+
+    fn still_believed(&self, live: &Live, lost_a_root: bool) -> Stage<()> {
+        let decided = self.decided.borrow();
+        // A handshake that is under way verifies with the old bundle.
+        let terminates = decided.chain.as_ref().is_some_and(|chain| chain.tls.is_some());
+        let upstream = decided.upstream.as_deref().and_then(Established::mesh_peer);
+        if lost_a_root && (terminates || upstream.is_some()) {
+            let detail = "a trust anchor was removed";
+            return Err(Refused::new(Phase::Naming, Reason::PeerNoLongerTrusted, detail));
+        }
+        let downstream = decided.client.as_deref().map(|client| (&client.tls, &client.identity));
+        for (tls, identity) in downstream.into_iter().chain(upstream) {
+            let leaf = tls.peer_leaf.as_deref().unwrap_or_default();
+            if let Err(error) = peer_identity(leaf, &live.snapshot.trust_domains) {
+                return Err(Refused::new(Phase::Naming, Reason::PeerNoLongerTrusted, error.to_string())
+                    .presenting(Some(&identity.leaf)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the record of a refusal or failure of this connection.
+    pub(crate) fn refuse(&self, refused: &Refused) {
+        let presented = || self.client().map(|client| (&client.identity.leaf).into());
+        let server_name = || Some(self.facts()?.server_name.as_deref()?.to_owned());
+        self.core.record(Record {
+            id: 0,
+            time: 0,
+            direction: self.direction,
+            phase: refused.phase,
+            reason: refused.reason,
+            peer: Some(self.peer.0),
+            destination: Some(self.destination.0),
+            upstream: refused.upstream.clone(),
+            cluster: refused.cluster.clone(),
+            expected: refused.expected.clone(),
+            presented: refused.presented.clone().or_else(presented),
+            origin: refused.origin.clone(),
+            policies: refused.policies.clone(),
+            request: refused.request.clone(),
+            server_name: server_name(),
+            snapshot: self.core.live().snapshot.version.0,
+            detail: refused.detail.clone(),
+        });
+    }
+
+    /// Where this direction is counted.
+    pub(crate) fn tally(&self) -> &Tally {
+        self.core.counters().of(self.direction)
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// What a live connection has committed itself to: whether and how TLS is terminated, and which protocol is spoken.
+fn requirement(chain: &Chain) -> (Option<&DownstreamTls>, Protocol) {
+    let protocol = match chain.filter {
+        Filter::Http(_) => Protocol::Http,
+        Filter::Tcp(_) => Protocol::Tcp,
+    };
+    (chain.tls.as_deref(), protocol)
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.tally().closed.add(1);
+        self.core.registry.remove(self.number);
+    }
+}

@@ -1,0 +1,124 @@
+//! One inbound connection, forward only: sniff, accept, terminate TLS, then authorize and relay, once for opaque bytes
+//! and per request for HTTP. Called by the worker; what is returned as an error is recorded there.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidering_http::{Body, Done, Handler, Malformed, RequestHead, Responder};
+use sidering_identity::{ExpectedSans, peer_identity};
+use sidering_net::{TcpStream, now};
+use sidering_policy::{DownstreamTls, Filter, Listener, Snapshot, authorize_tcp};
+
+use crate::connection::{Client, Connection};
+use crate::io::Io;
+use crate::live::Protocol;
+use crate::refused::{Refused, Stage};
+use crate::request::{self, Exchange};
+use crate::sniff::{Sniffed, request_line, sniff};
+use crate::{Phase, Reason, headers, opaque};
+
+/// For a handshake, from its first byte to its last: Envoy's default in Istio is as long.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Serves a connection to our workload until it ends.
+pub(crate) async fn serve(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<()> {
+    let needs = sidering_policy::needs(listener, connection.destination);
+    let sniffing = sniff(stream, needs, listener.detection_timeout);
+    let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(()) };
+
+    let chain =
+        connection.accept(&sniffed).map_err(|refused| refused.asking(request_line(sniffed.io.prefix())))?;
+
+    let (io, client) = match &chain.tls {
+        Some(tls) => terminate(connection, sniffed, tls).await?,
+        None => {
+            connection.tally().plaintext.add(1);
+            (Io::Plain(sniffed.io), None)
+        }
+    };
+
+    // As of now: a Snapshot may have come during the handshake.
+    let chain = connection.chain();
+    match &chain.filter {
+        Filter::Tcp(clusters) => {
+            let identity = client.as_deref().map(|client| &client.identity);
+            connection.serves(Protocol::Tcp);
+            let permit = authorize_tcp(&chain.authorization, &connection.sniffed(), identity)
+                .map_err(|refusal| Refused::decided(&refusal))?;
+            opaque::forward(connection, permit, clusters, io).await;
+            Ok(())
+        }
+        Filter::Http(_) => {
+            let handler = Inbound::new(connection.clone(), client);
+            request::serve(connection, io, &handler).await
+        }
+    }
+}
+
+/// Terminates mesh mTLS and believes the peer only if its one SPIFFE id is in our trust domains.
+async fn terminate(
+    connection: &Connection,
+    sniffed: Sniffed,
+    tls: &DownstreamTls,
+) -> Stage<(Io, Option<Rc<Client>>)> {
+    let config = connection.core.live().server(tls).cloned().ok_or_else(|| {
+        Refused::new(
+            Phase::Handshake,
+            Reason::NoCredentials,
+            "no certificate or trust bundle has arrived yet",
+        )
+    })?;
+    let accepting =
+        sidering_tls::accept(sniffed.io, &config, &sniffed.application_protocols, now() + HANDSHAKE);
+    let (io, handshake) =
+        connection.unless_aborted(accepting).await?.map_err(|failure| Refused::handshake(&failure))?;
+    connection.tally().handshake(handshake.resumed);
+
+    let snapshot: Arc<Snapshot> = connection.core.live().snapshot.clone();
+    let leaf = handshake.peer_leaf.as_deref().ok_or_else(|| {
+        Refused::new(Phase::Handshake, Reason::NoClientCertificate, "no certificate came with the session")
+    })?;
+    let identity = peer_identity(leaf, &snapshot.trust_domains).map_err(|error| {
+        let leaf = sidering_identity::read_leaf(leaf).ok();
+        Refused::naming(&error, leaf.as_ref(), &ExpectedSans::default())
+    })?;
+    connection.tally().mutual_tls.add(1);
+    let client = connection.authenticated(Client { identity, tls: handshake });
+    Ok((Io::Tls(Box::new(io)), Some(client)))
+}
+
+/// Answers the requests of one inbound connection.
+struct Inbound {
+    connection: Rc<Connection>,
+    client: Option<Rc<Client>>,
+    /// What the application is told of the client: an element of x-forwarded-client-cert. The same for all requests.
+    element: Option<String>,
+}
+
+impl Inbound {
+    fn new(connection: Rc<Connection>, client: Option<Rc<Client>>) -> Self {
+        let element = client.as_deref().map(|client| {
+            let live = connection.core.live();
+            let leaf = client.tls.peer_leaf.as_deref().unwrap_or_default();
+            headers::client_certificate(live.snapshot.identity.as_ref(), &client.identity, leaf)
+        });
+        Self { connection, client, element }
+    }
+}
+
+impl Handler<Io> for Inbound {
+    async fn handle(&self, mut head: RequestHead, body: Body<Io>, responder: Responder<Io>) -> Done {
+        match &self.element {
+            Some(element) => headers::from_mesh_peer(&mut head.headers, element),
+            None => headers::from_stranger(&mut head.headers, self.connection.peer.0),
+        }
+        // One more try, for a kept connection that the application closed as we used it.
+        let exchange = Exchange::begin(&self.connection, self.client.as_ref(), &mut head, 1);
+        exchange.answer(head, body, responder).await
+    }
+
+    async fn malformed(&self, why: Malformed, responder: Responder<Io>) -> Done {
+        request::malformed(&self.connection, why, responder)
+    }
+}

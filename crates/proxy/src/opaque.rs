@@ -1,0 +1,61 @@
+//! An authorized connection of opaque bytes, in either direction: dial, join, report.
+
+use std::rc::Rc;
+
+use sidering_net::Counters;
+use sidering_policy::{Direction, Permit, WeightedCluster, dial};
+
+use crate::connection::Connection;
+use crate::io::Io;
+use crate::outbound::RETRIES;
+use crate::refused::{Refused, Stage};
+use crate::report::{End, Report};
+use crate::{relay, upstream};
+
+/// Joins the connection to one of `clusters` until both sides have ended. A refusal is recorded here, with what the
+/// log has to say of it.
+pub(crate) async fn forward(
+    connection: &Rc<Connection>,
+    permit: Permit,
+    clusters: &[WeightedCluster],
+    io: Io,
+) {
+    let client = connection.client();
+    let mut report = Report::connection(connection, client.as_ref());
+    report.routed("", permit.by());
+    let counters = Counters::default();
+    let ended = joined(connection, permit, clusters, io, &mut report, &counters).await;
+    if let Err(refused) = &ended {
+        report.refused(refused);
+    }
+    let (received, sent) = (counters.forward.get(), counters.backward.get());
+    report.finish(&End { received, sent, ..End::default() });
+}
+
+async fn joined(
+    connection: &Rc<Connection>,
+    permit: Permit,
+    clusters: &[WeightedCluster],
+    io: Io,
+    report: &mut Report<'_>,
+    counters: &Counters,
+) -> Stage<()> {
+    let live = connection.core.live();
+    let entropy = connection.core.entropy();
+    let cluster = dial(&live.snapshot, clusters, &connection.chain().origin, entropy)
+        .map_err(|refusal| Refused::decided(&refusal))?
+        .clone();
+    drop(live);
+
+    let retries = match connection.direction {
+        Direction::Inbound => 0,
+        Direction::Outbound => RETRIES,
+    };
+    let dialling = upstream::dial(connection, &cluster, retries);
+    let (upstream, established, _in_flight) = connection.unless_aborted(dialling).await??;
+    report.upstream(&cluster.name, &established);
+    connection.joined(established);
+    relay::tcp(connection, permit, io, upstream, cluster.idle_timeout, counters)
+        .await
+        .map_err(|refused| refused.towards(&cluster.name, None))
+}

@@ -1,0 +1,57 @@
+//! One outbound connection, forward only: sniff, accept, then route and relay, once for opaque bytes and per request
+//! for HTTP. It is plaintext from our own application: there is nothing to terminate, and chains allow everything.
+//! Called by the worker; what is returned as an error is recorded there.
+
+use std::rc::Rc;
+
+use sidering_http::{Body, Done, Handler, Malformed, RequestHead, Responder};
+use sidering_net::TcpStream;
+use sidering_policy::{Filter, Listener, authorize_tcp};
+
+use crate::connection::Connection;
+use crate::io::Io;
+use crate::live::Protocol;
+use crate::refused::{Refused, Stage};
+use crate::request::{self, Exchange};
+use crate::sniff::sniff;
+use crate::{headers, opaque};
+
+/// Istio's default.
+pub(crate) const RETRIES: u32 = 2;
+
+/// Serves a connection of our application until it ends.
+pub(crate) async fn serve(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<()> {
+    let needs = sidering_policy::needs(listener, connection.destination);
+    let sniffing = sniff(stream, needs, listener.detection_timeout);
+    let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(()) };
+
+    let chain = connection.accept(&sniffed)?;
+    connection.tally().plaintext.add(1);
+    let io = Io::Plain(sniffed.io);
+
+    match &chain.filter {
+        Filter::Tcp(clusters) => {
+            connection.serves(Protocol::Tcp);
+            let permit = authorize_tcp(&chain.authorization, &connection.sniffed(), None)
+                .map_err(|refusal| Refused::decided(&refusal))?;
+            opaque::forward(connection, permit, clusters, io).await;
+            Ok(())
+        }
+        Filter::Http(_) => request::serve(connection, io, &Outbound(connection.clone())).await,
+    }
+}
+
+/// Answers the requests of one outbound connection.
+struct Outbound(Rc<Connection>);
+
+impl Handler<Io> for Outbound {
+    async fn handle(&self, mut head: RequestHead, body: Body<Io>, responder: Responder<Io>) -> Done {
+        headers::from_application(&mut head.headers);
+        let exchange = Exchange::begin(&self.0, None, &mut head, RETRIES);
+        exchange.answer(head, body, responder).await
+    }
+
+    async fn malformed(&self, why: Malformed, responder: Responder<Io>) -> Done {
+        request::malformed(&self.0, why, responder)
+    }
+}

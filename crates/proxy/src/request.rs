@@ -1,0 +1,266 @@
+//! One HTTP request in either direction: decide, then act. What is decided reads the core's newest Snapshot and holds
+//! everything that acting needs; acting forwards, and forwards again only where that is safe.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sidering_http::{
+    Body, Done, Failure, Handler, Limits, Malformed, RequestHead, Responder, ResponseHead, strip_hop_by_hop,
+};
+use sidering_net::now;
+use sidering_policy::{
+    Cluster, Filter, HeaderEdits, Permit, RequestFacts, RouteAction, RouteRequest, authorize, normalize_path,
+    path_of, route,
+};
+
+use crate::connection::{Client, Connection};
+use crate::headers;
+use crate::io::Io;
+use crate::live::Protocol;
+use crate::refused::{Refused, Stage};
+use crate::relay::{self, Answered, Cut, Request, Unanswered, within};
+use crate::reply::{Reply, is_grpc};
+use crate::report::{End, Report};
+use crate::upstream::{Attempts, Established, Upstream, checkout};
+use crate::{Phase, Reason, RequestLine};
+
+/// Serves the requests of a connection until it ends.
+pub(crate) async fn serve<H: Handler<Io>>(connection: &Connection, io: Io, handler: &H) -> Stage<()> {
+    connection.serves(Protocol::Http);
+    let limits = Limits::default();
+    let serving = sidering_http::serve(io, handler, &limits, &connection.drain);
+    match connection.unless_aborted(serving).await? {
+        Ok(_) => Ok(()),
+        // The client went away; if that broke an exchange off, the exchange has said so.
+        Err(Failure::Io(_) | Failure::Closed | Failure::Aborted) => Ok(()),
+        Err(failure) => Err(Refused::new(Phase::Relay, Reason::of_downstream(&failure), failure.to_string())),
+    }
+}
+
+/// Records and answers what is no request.
+pub(crate) fn malformed(connection: &Connection, why: Malformed, responder: Responder<Io>) -> Done {
+    let refused = Refused::new(Phase::Relay, Reason::from(&why), why.to_string());
+    connection.refuse(&refused);
+    let reply = Reply::of(refused.reason, false);
+    connection.tally().request(crate::Security::None, reply.status());
+    reply.send(responder)
+}
+
+/// One request from its head to its report.
+pub(crate) struct Exchange<'a> {
+    connection: &'a Connection,
+    client: Option<&'a Rc<Client>>,
+    retries: u32,
+    report: Report<'a>,
+}
+
+/// Everything that acting needs.
+struct Decision {
+    permit: Permit,
+    action: Action,
+    response_headers: HeaderEdits,
+    until: Option<Instant>,
+}
+
+enum Action {
+    Forward(Arc<Cluster>),
+    Respond { status: u16, body: Arc<str> },
+}
+
+impl<'a> Exchange<'a> {
+    /// A request whose headers say nothing that its sender may not say.
+    pub(crate) fn begin(
+        connection: &'a Connection,
+        client: Option<&'a Rc<Client>>,
+        head: &mut RequestHead,
+        retries: u32,
+    ) -> Self {
+        let core = &connection.core;
+        headers::ensure_request_id(&mut head.headers, [core.entropy(), core.entropy()]);
+        let report = Report::request(connection, client, head);
+        Self { connection, client, retries, report }
+    }
+
+    /// Decides, then acts.
+    pub(crate) async fn answer(
+        mut self,
+        mut head: RequestHead,
+        body: Body<Io>,
+        responder: Responder<Io>,
+    ) -> Done {
+        let decision = match self.decide(&mut head) {
+            Ok(decision) => decision,
+            Err(refused) => return self.refuse(refused, &head, responder),
+        };
+        let Decision { permit, action, response_headers, until } = decision;
+        match action {
+            Action::Forward(cluster) => {
+                let request = Request { permit, head, body, responder };
+                self.forward(request, &cluster, &response_headers, until).await
+            }
+            Action::Respond { status, body } => {
+                let mut response = ResponseHead::new(status);
+                headers::edit(&mut response.headers, &response_headers);
+                let sent = body.len() as u64;
+                self.report.finish(&End { status, sent, details: Some("direct_response"), ..End::default() });
+                responder.respond_full(&response, body.as_bytes())
+            }
+        }
+    }
+
+    /// The path is normalised before anything looks at it, and is forwarded as it was looked at.
+    fn decide(&mut self, head: &mut RequestHead) -> Stage<Decision> {
+        let connection = self.connection;
+        let live = connection.core.live();
+        let snapshot = &live.snapshot;
+        let (sniffed, chain) = (connection.sniffed(), connection.chain());
+        let identity = self.client.map(|client| &client.identity);
+
+        let target = normalize_path(snapshot.path_normalization, &head.target).ok_or_else(|| {
+            Refused::new(Phase::Route, Reason::MalformedPath, "the path cannot be normalised")
+        })?;
+        head.target = target.into_owned();
+
+        let authority = head.authority.as_deref().unwrap_or_default();
+        let (method, path) = (head.method.as_str(), path_of(&head.target));
+        let header = |name: &str, each: &mut dyn FnMut(&[u8])| head.headers.get_all(name).for_each(each);
+        let remote_ip = headers::remote_ip(&head.headers, connection.peer.0, identity.is_some());
+        let facts = RequestFacts { method, authority, path, remote_ip, header: &header };
+        let permit = authorize(&chain.authorization, &sniffed, identity, &facts)
+            .map_err(|refusal| Refused::decided(&refusal))?;
+
+        let Filter::Http(table) = &chain.filter else {
+            let why = "the chain takes no HTTP any more";
+            return Err(Refused::new(Phase::Accept, Reason::ConfigurationChanged, why));
+        };
+        let scheme = headers::scheme(&head.headers);
+        let request = RouteRequest { method, authority, scheme, path, header: &header };
+        let routed = route(snapshot, table, &request, connection.core.entropy())
+            .map_err(|refusal| Refused::decided(&refusal))?;
+
+        self.report.routed(&routed.route.name, permit.by());
+        let action = match (&routed.route.action, routed.cluster) {
+            (RouteAction::Respond { status, body }, _) => {
+                Action::Respond { status: *status, body: body.clone() }
+            }
+            (RouteAction::Forward { host, .. }, Some(cluster)) => {
+                headers::edit_request(head, &routed.route.request_headers);
+                if let Some(host) = host {
+                    head.authority = Some(host.0.to_string());
+                }
+                Action::Forward(cluster.clone())
+            }
+            (RouteAction::Forward { .. }, None) => {
+                return Err(Refused::new(Phase::Route, Reason::NoCluster, "the route chose no cluster"));
+            }
+        };
+        let response_headers = routed.route.response_headers.clone();
+        let until = routed.route.timeout.map(|timeout| now() + timeout);
+        Ok(Decision { permit, action, response_headers, until })
+    }
+
+    /// Checks an upstream out, relays, and tries again with another connection where nothing was lost.
+    async fn forward(
+        mut self,
+        mut request: Request,
+        cluster: &Arc<Cluster>,
+        response_headers: &HeaderEdits,
+        until: Option<Instant>,
+    ) -> Done {
+        strip_hop_by_hop(&mut request.head.headers);
+        let mut attempts = Attempts::new(self.retries);
+        loop {
+            let host = request.head.authority.as_deref();
+            let checkout = within(until, checkout(self.connection, cluster, host, &mut attempts)).await;
+            let (upstream, _in_flight) = match checkout {
+                Ok(Ok(upstream)) => upstream,
+                Ok(Err(refused)) => return self.refuse(refused, &request.head, request.responder),
+                Err(_elapsed) => {
+                    let refused = cut(&Cut::Timeout).towards(&cluster.name, None);
+                    return self.refuse(refused, &request.head, request.responder);
+                }
+            };
+            let Upstream { client, established, carried } = upstream;
+            self.report.upstream(&cluster.name, &established);
+            let edit = |head: &mut ResponseHead| {
+                strip_hop_by_hop(&mut head.headers);
+                headers::edit(&mut head.headers, response_headers);
+            };
+            match relay::http(request, client, until, edit).await {
+                Ok(answered) => return self.finish(answered, cluster, established, carried),
+                Err(unanswered) if sendable_again(&unanswered, carried > 0) && attempts.again() => {
+                    attempts.distrust_pool();
+                    self.connection.core.counters().retries.add(1);
+                    request = unanswered.request;
+                }
+                Err(unanswered) => {
+                    let address = crate::upstream::shown(&established.endpoint.address);
+                    let refused = cut(&unanswered.why).towards(&cluster.name, Some(address));
+                    let Request { head, responder, .. } = unanswered.request;
+                    return self.refuse(refused.because_of(&established.endpoint.origin), &head, responder);
+                }
+            }
+        }
+    }
+
+    fn finish(
+        mut self,
+        answered: Answered,
+        cluster: &Cluster,
+        established: Rc<Established>,
+        carried: u32,
+    ) -> Done {
+        let Answered { done, status, first_byte, received, sent, client, cut: why } = answered;
+        if let Some(client) = client {
+            let upstream = Upstream { client, established: established.clone(), carried: carried + 1 };
+            self.connection.core.check_in(upstream, cluster);
+        }
+        if let Some(why) = why {
+            let address = crate::upstream::shown(&established.endpoint.address);
+            self.report.refused(&cut(&why).towards(&cluster.name, Some(address)));
+        }
+        let first_byte = Some(first_byte);
+        self.report.finish(&End { status, received, sent, first_byte, details: Some("via_upstream") });
+        done
+    }
+
+    /// Records, answers with the reason's name and reports.
+    fn refuse(mut self, refused: Box<Refused>, head: &RequestHead, responder: Responder<Io>) -> Done {
+        let refused = refused.asking(Some(line(head)));
+        self.report.refused(&refused);
+        let reply = Reply::of(refused.reason, is_grpc(&head.headers));
+        let (status, sent) = (reply.status(), reply.body_length());
+        self.report.finish(&End { status, sent, ..End::default() });
+        reply.send(responder)
+    }
+}
+
+/// A kept connection may be closed by the server as we use it (RFC 9112, 9.3.1): the request is sent again if that
+/// cannot do anything twice.
+fn sendable_again(unanswered: &Unanswered, kept: bool) -> bool {
+    let idempotent = unanswered.request.head.method.is_idempotent();
+    kept && unanswered.untouched && (idempotent || unanswered.unsent)
+}
+
+fn cut(why: &Cut) -> Box<Refused> {
+    match why {
+        Cut::Downstream(failure) => {
+            Refused::new(Phase::Relay, Reason::of_downstream(failure), format!("downstream: {failure}"))
+        }
+        Cut::Upstream(failure) => {
+            Refused::new(Phase::Relay, Reason::of_upstream(failure), format!("upstream: {failure}"))
+        }
+        Cut::Timeout => {
+            Refused::new(Phase::Relay, Reason::UpstreamTimeout, "no answer within the route's timeout")
+        }
+    }
+}
+
+fn line(head: &RequestHead) -> RequestLine {
+    RequestLine {
+        method: head.method.to_string(),
+        host: head.authority.clone().unwrap_or_default(),
+        path: path_of(&head.target).to_owned(),
+    }
+}

@@ -1,0 +1,57 @@
+//! A signal within one core that something must end: given once, with why, and awaited by the one task it is for.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+/// Not given until it is; then for ever.
+pub(crate) struct Stop<T> {
+    why: RefCell<Option<T>>,
+    waiting: Cell<Option<Waker>>,
+}
+
+impl<T> Default for Stop<T> {
+    fn default() -> Self {
+        Self { why: RefCell::new(None), waiting: Cell::new(None) }
+    }
+}
+
+impl<T> Stop<T> {
+    /// Gives the signal. The first reason stays.
+    pub(crate) fn give(&self, why: T) {
+        self.why.borrow_mut().get_or_insert(why);
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
+
+    /// Has it been given?
+    pub(crate) fn given(&self) -> bool {
+        self.why.borrow().is_some()
+    }
+
+    /// Why it was given; taken out, for whoever reports it.
+    pub(crate) fn take_why(&self) -> Option<T> {
+        self.why.borrow_mut().take()
+    }
+
+    /// Ready once it was given.
+    pub(crate) fn poll_given(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.given() {
+            return Poll::Ready(());
+        }
+        self.waiting.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Runs `f` unless the signal comes first; then `f` is dropped and `None` returned.
+    pub(crate) async fn unless<F: Future>(&self, f: F) -> Option<F::Output> {
+        let mut f = pin!(f);
+        poll_fn(|cx| match f.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll_given(cx).map(|()| None),
+        })
+        .await
+    }
+}

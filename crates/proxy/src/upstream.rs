@@ -1,0 +1,293 @@
+//! From a cluster to a connection that may be used: pick an endpoint, take a pooled connection or make one, speak
+//! TLS if the endpoint wants it, and check who answered. Retries of connecting are here; those of a request that was
+//! sent are the forwarding's.
+
+mod load;
+mod pool;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use sidering_http::{Client, Limits};
+use sidering_identity::{PeerIdentity, peer_identity};
+use sidering_net::{Prefixed, TcpStream, now};
+use sidering_policy::{
+    Address, Cluster, Direction, Discovery, Endpoint, Refusal, Sni, Trust, UpstreamTls, pick,
+};
+use sidering_tls::Handshake;
+
+pub(crate) use load::{InFlight, Loads};
+pub(crate) use pool::{Key, Pool};
+
+use crate::connection::Connection;
+use crate::io::Io;
+use crate::live::Protocol;
+use crate::refused::{Refused, Stage, expected};
+use crate::status::Security;
+use crate::{Phase, Reason};
+
+/// What was established with an upstream; shared by the exchanges that its connection carries.
+pub(crate) struct Established {
+    pub(crate) key: Key,
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Our side of the connection, for the access log.
+    pub(crate) local: String,
+    pub(crate) tls: Option<Handshake>,
+    /// With [`Trust::Mesh`]: who answered.
+    pub(crate) identity: Option<PeerIdentity>,
+}
+
+/// A connection to an upstream that speaks HTTP, between two exchanges.
+pub(crate) struct Upstream {
+    pub(crate) client: Client<Io>,
+    pub(crate) established: Rc<Established>,
+    /// How many exchanges it has carried.
+    pub(crate) carried: u32,
+}
+
+/// How often something may be tried again, and what was tried.
+pub(crate) struct Attempts {
+    left: u32,
+    tried: Vec<Arc<Endpoint>>,
+    /// Pooled connections are not trusted any more: one was closed under the request.
+    fresh: bool,
+}
+
+impl Attempts {
+    pub(crate) fn new(retries: u32) -> Self {
+        Self { left: retries, tried: Vec::new(), fresh: false }
+    }
+
+    /// Uses up one retry, if there is one.
+    pub(crate) fn again(&mut self) -> bool {
+        let again = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        again
+    }
+
+    /// The next connection is a new one, to any endpoint.
+    pub(crate) fn distrust_pool(&mut self) {
+        self.fresh = true;
+    }
+
+    fn untried(&self, cluster: &Cluster) -> bool {
+        let Discovery::Static(endpoints) = &cluster.discovery else { return false };
+        endpoints.iter().any(|endpoint| !self.tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint)))
+    }
+}
+
+/// A connection for one exchange, pooled or new. `host` is the request's, for clusters that ask for it by SNI.
+pub(crate) async fn checkout<'a>(
+    connection: &'a Connection,
+    cluster: &Arc<Cluster>,
+    host: Option<&str>,
+    attempts: &mut Attempts,
+) -> Stage<(Upstream, InFlight<'a>)> {
+    let pool = &connection.core.pool;
+    loop {
+        let endpoint = next_endpoint(connection, cluster, attempts)?;
+        let in_flight = in_flight(connection, cluster, &endpoint);
+        let key = key(connection, cluster, &endpoint, host, Protocol::Http)?;
+        let pooled = if attempts.fresh { None } else { pool.take(&key) };
+        if let Some(upstream) = pooled {
+            return Ok((upstream, in_flight));
+        }
+        match connect(connection, cluster, &endpoint, key, Protocol::Http).await {
+            Ok((io, established)) => {
+                let client = Client::http1(io, &Limits::default());
+                return Ok((Upstream { client, established: Rc::new(established), carried: 0 }, in_flight));
+            }
+            Err(refused) => try_another(connection, cluster, endpoint, attempts, refused)?,
+        }
+    }
+}
+
+/// A connection for opaque bytes: always a new one.
+pub(crate) async fn dial<'a>(
+    connection: &'a Connection,
+    cluster: &Arc<Cluster>,
+    retries: u32,
+) -> Stage<(Io, Rc<Established>, InFlight<'a>)> {
+    let mut attempts = Attempts::new(retries);
+    loop {
+        let endpoint = next_endpoint(connection, cluster, &attempts)?;
+        let in_flight = in_flight(connection, cluster, &endpoint);
+        let key = key(connection, cluster, &endpoint, None, Protocol::Tcp)?;
+        match connect(connection, cluster, &endpoint, key, Protocol::Tcp).await {
+            Ok((io, established)) => return Ok((io, Rc::new(established), in_flight)),
+            Err(refused) => try_another(connection, cluster, endpoint, &mut attempts, refused)?,
+        }
+    }
+}
+
+/// Goes on only where another endpoint is left: the one that just failed is avoided, as Istio's
+/// `retryHostPredicate: previous_hosts` does.
+fn try_another(
+    connection: &Connection,
+    cluster: &Cluster,
+    failed: Arc<Endpoint>,
+    attempts: &mut Attempts,
+    refused: Box<Refused>,
+) -> Stage<()> {
+    attempts.tried.push(failed);
+    if refused.reason.retryable() && attempts.untried(cluster) && attempts.again() {
+        connection.core.counters().retries.add(1);
+        return Ok(());
+    }
+    Err(refused)
+}
+
+fn next_endpoint(
+    connection: &Connection,
+    cluster: &Arc<Cluster>,
+    attempts: &Attempts,
+) -> Stage<Arc<Endpoint>> {
+    let core = &connection.core;
+    let picked = match cluster.discovery {
+        Discovery::Static(_) | Discovery::BlackHole => {
+            let load = core.loads.of(&cluster.name);
+            pick(cluster, &*load, core.entropy(), &attempts.tried).cloned()
+        }
+        // Without capture the destination is our own listener: nothing says where else to go.
+        Discovery::OriginalDestination if !connection.captured => {
+            Err(Refusal::NoRoute { virtual_host: cluster.name.clone(), origin: cluster.origin.clone() })
+        }
+        Discovery::OriginalDestination => Ok(Arc::new(Endpoint {
+            address: Address::Tcp(connection.destination.0),
+            weight: 1,
+            tls: None,
+            origin: cluster.origin.clone(),
+        })),
+    };
+    picked.map_err(|refusal| Refused::decided(&refusal).towards(&cluster.name, None))
+}
+
+fn in_flight<'a>(connection: &'a Connection, cluster: &Cluster, endpoint: &Endpoint) -> InFlight<'a> {
+    let core = &connection.core;
+    core.loads.begin(&cluster.name, &endpoint.address, &core.counters().upstream_active)
+}
+
+/// Everything that a connection depends on: two exchanges share one only if all of it is equal.
+fn key(
+    connection: &Connection,
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    host: Option<&str>,
+    protocol: Protocol,
+) -> Stage<Key> {
+    let plain =
+        Key { cluster: cluster.name.clone(), address: endpoint.address.clone(), tls: 0, server_name: None };
+    let Some(tls) = &endpoint.tls else { return Ok(plain) };
+    let live = connection.core.live();
+    let client =
+        live.client(&cluster.name, tls, protocol).ok_or_else(|| no_credentials(cluster, endpoint, tls))?;
+    let server_name = match &tls.sni {
+        Sni::Fixed(name) => Some(name.clone()),
+        Sni::RequestHost => host.map(|host| without_port(host).to_ascii_lowercase().into()),
+        Sni::None => None,
+    };
+    Ok(Key { tls: client.version, server_name, ..plain })
+}
+
+fn no_credentials(cluster: &Cluster, endpoint: &Endpoint, tls: &UpstreamTls) -> Box<Refused> {
+    Refused::new(Phase::Handshake, Reason::NoCredentials, "no certificate or trust bundle has arrived yet")
+        .because_of(&tls.origin)
+        .towards(&cluster.name, Some(shown(&endpoint.address)))
+}
+
+/// Connects, and speaks TLS, within the cluster's connect timeout: for both together, as Envoy.
+async fn connect(
+    connection: &Connection,
+    cluster: &Cluster,
+    endpoint: &Arc<Endpoint>,
+    key: Key,
+    protocol: Protocol,
+) -> Stage<(Io, Established)> {
+    let deadline = now() + cluster.connect_timeout;
+    let towards = |refused: Box<Refused>| refused.towards(&cluster.name, Some(shown(&endpoint.address)));
+    let stream = match &endpoint.address {
+        Address::Tcp(address) => TcpStream::connect(*address, deadline).await,
+        Address::Unix(path) => TcpStream::connect_unix(path, deadline).await,
+    };
+    let stream = stream.map_err(|failure| {
+        let refused = Refused::new(Phase::Connect, Reason::from(&failure), failure.to_string());
+        towards(refused.because_of(&endpoint.origin))
+    })?;
+    connection.core.counters().upstream_connects.add(1);
+    let local = stream.local_address().to_string();
+    let established =
+        |key, tls, identity| Established { key, endpoint: endpoint.clone(), local, tls, identity };
+    let Some(tls) = &endpoint.tls else {
+        return Ok((Io::plain(stream), established(key, None, None)));
+    };
+
+    let live = connection.core.live();
+    let client = live.client(&cluster.name, tls, protocol).filter(|client| client.version == key.tls);
+    let client = client.ok_or_else(|| no_credentials(cluster, endpoint, tls))?;
+    let stream = Prefixed::new(stream, bytes::BytesMut::new());
+    let (io, handshake) = sidering_tls::connect(stream, &client.config, key.server_name.as_deref(), deadline)
+        .await
+        .map_err(|failure| {
+            let mut refused = Refused::handshake(&failure);
+            refused.expected = expected(&tls.sans);
+            towards(refused.because_of(&tls.origin))
+        })?;
+    connection.core.counters().of(Direction::Outbound).handshake(handshake.resumed);
+    let identity = believe(connection, tls, &handshake).map_err(towards)?;
+    Ok((Io::Tls(Box::new(io)), established(key, Some(handshake), identity)))
+}
+
+/// Secure naming, once, on the very leaf that the backend verified. Ordinary TLS servers were matched by the
+/// backend's own verifier already.
+fn believe(connection: &Connection, tls: &UpstreamTls, handshake: &Handshake) -> Stage<Option<PeerIdentity>> {
+    match tls.trust {
+        Trust::Roots(_) | Trust::Unverified => return Ok(None),
+        Trust::Mesh => {}
+    }
+    let live = connection.core.live();
+    let leaf = handshake.peer_leaf.as_deref().unwrap_or_default();
+    let identity = peer_identity(leaf, &live.snapshot.trust_domains).map_err(|error| {
+        let leaf = sidering_identity::read_leaf(leaf).ok();
+        Refused::naming(&error, leaf.as_ref(), &tls.sans).because_of(&tls.origin)
+    })?;
+    tls.sans
+        .check(&identity.leaf)
+        .map_err(|error| Refused::naming(&error, Some(&identity.leaf), &tls.sans).because_of(&tls.origin))?;
+    Ok(Some(identity))
+}
+
+impl Established {
+    /// The mesh peer behind it, for checking it again.
+    pub(crate) fn mesh_peer(&self) -> Option<(&Handshake, &PeerIdentity)> {
+        self.tls.as_ref().zip(self.identity.as_ref())
+    }
+
+    pub(crate) fn security(&self) -> Security {
+        if self.identity.is_some() { Security::MutualTls } else { Security::None }
+    }
+
+    /// How the upstream's name was checked, for the access log.
+    pub(crate) fn naming(&self) -> &'static str {
+        match (&self.endpoint.tls, &self.identity) {
+            (Some(tls), Some(_)) if tls.sans.0.is_empty() => "trust-domain-only",
+            (Some(_), Some(_)) => "secure-naming",
+            (Some(_), None) => "host",
+            (None, _) => "none",
+        }
+    }
+}
+
+/// An address as records and logs show it.
+pub(crate) fn shown(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(path) => path.display().to_string(),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}

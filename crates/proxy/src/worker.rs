@@ -1,0 +1,277 @@
+//! One core: what it knows, how it takes a new configuration, its accept loops and its drain. Everything in here is
+//! touched by this core alone, but for `Shared`, which others read.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::future::poll_fn;
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime};
+
+use sidering_net::{BoundListener, Failure, Receiver, TcpListener, TcpStream, deadline, now, spawn_local};
+use sidering_policy::{Cluster, Destination, Direction, Listener, Peer};
+
+use crate::access_log::Sink;
+use crate::connection::Connection;
+use crate::counters::Counters;
+use crate::live::{Live, SocketKey};
+use crate::record::{Record, Ring};
+use crate::refused::{Refused, Stage};
+use crate::registry::Registry;
+use crate::stop::Stop;
+use crate::upstream::{Loads, Pool, Upstream};
+use crate::{Phase, Reason, inbound, outbound};
+
+/// What the control thread asks of a core.
+pub(crate) enum Command {
+    /// Adopt the sockets, put `live` in force, ask every connection again, then answer with the core's number.
+    Switch { live: Arc<Live>, bound: Vec<(SocketKey, BoundListener)>, switched: mpsc::Sender<usize> },
+    /// Answer once no connection is left: true if none had to be aborted.
+    Drain { until: Instant, drained: mpsc::Sender<bool> },
+    /// End. What is left is dropped.
+    End,
+}
+
+/// What the control thread reads of a core.
+pub(crate) struct Shared {
+    pub(crate) ring: Ring,
+    pub(crate) counters: Counters,
+}
+
+/// One core's world.
+pub(crate) struct Core {
+    number: usize,
+    live: RefCell<Rc<Arc<Live>>>,
+    pub(crate) registry: Registry,
+    pub(crate) pool: Pool,
+    pub(crate) loads: Loads,
+    pub(crate) log: Option<Sink>,
+    shared: Arc<Shared>,
+    accepting: RefCell<HashMap<SocketKey, Rc<Stop<()>>>>,
+    entropy: Cell<u64>,
+    draining: Cell<bool>,
+}
+
+/// Connections that had to be aborted get this long to go.
+const ABORTED: Duration = Duration::from_secs(5);
+
+/// The whole life of a worker.
+pub(crate) async fn run(
+    number: usize,
+    shared: Arc<Shared>,
+    log: Option<Sink>,
+    mut commands: Receiver<Command>,
+) {
+    let core = Core::new(number, shared, log);
+    let sweeper = core.clone();
+    spawn_local(async move { sweeper.pool.sweep().await });
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Switch { live, bound, switched } => {
+                core.switch(live);
+                if let Err(failure) = core.listen(bound) {
+                    tracing::error!(core = number, %failure, "a bound listener cannot be adopted");
+                    continue;
+                }
+                // The control thread may have given up waiting.
+                let _ = switched.send(number);
+            }
+            Command::Drain { until, drained } => {
+                let core = core.clone();
+                spawn_local(async move {
+                    let _ = drained.send(core.drain(until).await);
+                });
+            }
+            Command::End => break,
+        }
+    }
+}
+
+impl Core {
+    fn new(number: usize, shared: Arc<Shared>, log: Option<Sink>) -> Rc<Self> {
+        Rc::new(Self {
+            number,
+            live: RefCell::new(Rc::new(Arc::new(Live::empty()))),
+            registry: Registry::default(),
+            pool: Pool::new(shared.clone()),
+            loads: Loads::default(),
+            log,
+            shared,
+            accepting: RefCell::default(),
+            entropy: Cell::new(RandomState::new().hash_one(number)),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// What is in force. Held for a decision, never across one connection's or body's life.
+    pub(crate) fn live(&self) -> Rc<Arc<Live>> {
+        self.live.borrow().clone()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// 64 bits for balancing and request ids, not for secrets (SplitMix64).
+    pub(crate) fn entropy(&self) -> u64 {
+        let state = self.entropy.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.entropy.set(state);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// Keeps a record, counts it and hands out its id.
+    pub(crate) fn record(&self, mut record: Record) {
+        record.time = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        self.counters().of(record.direction).refusal(record.reason);
+        self.shared.ring.push(record);
+    }
+
+    /// Takes back a connection that may carry another exchange.
+    pub(crate) fn check_in(&self, upstream: Upstream, cluster: &Cluster) {
+        let worn = cluster.max_requests_per_connection.is_some_and(|most| upstream.carried >= most);
+        let current = self.live().is_current(upstream.established.key.tls);
+        if current && !worn && !self.draining() {
+            self.pool.put(upstream, cluster.idle_timeout);
+        }
+    }
+
+    /// Puts a configuration in force: from here on every decision reads it, and those that were made are made again.
+    fn switch(&self, live: Arc<Live>) {
+        let before = self.live.replace(Rc::new(live.clone()));
+        let lost_a_root = live.lost_a_root(&before);
+        self.accepting.borrow_mut().retain(|socket, stop| {
+            let kept = live.listener(socket).is_some();
+            if !kept {
+                stop.give(());
+            }
+            kept
+        });
+        for connection in self.registry.all() {
+            connection.recheck(&live, lost_a_root);
+        }
+        self.pool.retain(|key| live.is_current(key.tls) && live.snapshot.cluster(&key.cluster).is_some());
+        self.loads.retain(|cluster| live.snapshot.cluster(cluster).is_some());
+        self.counters().snapshot.set(live.snapshot.version.0);
+    }
+
+    fn listen(self: &Rc<Self>, bound: Vec<(SocketKey, BoundListener)>) -> Result<(), Failure> {
+        for (socket, bound) in bound {
+            let listener = TcpListener::adopt(bound)?;
+            let stop = Rc::new(Stop::default());
+            self.accepting.borrow_mut().insert(socket.clone(), stop.clone());
+            let core = self.clone();
+            spawn_local(async move { core.accept_from(listener, &socket, &stop).await });
+        }
+        Ok(())
+    }
+
+    async fn accept_from(self: &Rc<Self>, mut listener: TcpListener, socket: &SocketKey, stop: &Stop<()>) {
+        while let Some(accepted) = stop.unless(listener.accept()).await {
+            match accepted {
+                Ok((stream, peer)) => self.welcome(socket, stream, peer),
+                Err(failure) => return tracing::error!(?socket, %failure, "a listener broke"),
+            }
+        }
+        // Whoever is in the kernel's queue would be reset by closing it.
+        while let Some(Ok((stream, peer))) = at_once(listener.accept()).await {
+            self.welcome(socket, stream, peer);
+        }
+    }
+
+    /// Registers a connection and starts its story.
+    fn welcome(self: &Rc<Self>, socket: &SocketKey, stream: TcpStream, peer: SocketAddr) {
+        let Some(listener) = self.live().listener(socket).cloned() else { return };
+        let original =
+            if listener.captures { stream.original_destination() } else { Ok(stream.local_address()) };
+        let (destination, refused) = match original {
+            Ok(destination) => (destination, self.aimed_at_us(&listener, destination)),
+            Err(failure) => {
+                let refused = Refused::new(Phase::Accept, Reason::from(&failure), failure.to_string());
+                (stream.local_address(), Some(refused))
+            }
+        };
+        let connection = Connection::register(self, &listener, Peer(peer), Destination(destination));
+        if let Some(refused) = refused {
+            return connection.refuse(&refused);
+        }
+        spawn_local(async move {
+            if let Err(refused) = serve(&connection, &listener, stream).await {
+                connection.refuse(&refused);
+            }
+        });
+    }
+
+    /// Captured traffic whose destination is a capture port would come back to us for ever.
+    fn aimed_at_us(&self, listener: &Listener, destination: SocketAddr) -> Option<Box<Refused>> {
+        let ours = listener.captures && self.live().is_capture_port(destination.port());
+        ours.then(|| {
+            Refused::new(
+                Phase::Accept,
+                Reason::OwnPort,
+                format!("{destination} is a capture port of this sidecar"),
+            )
+            .because_of(&listener.origin)
+        })
+    }
+
+    /// Stops accepting, tells every connection, and waits; aborts what is left at `until`.
+    async fn drain(&self, until: Instant) -> bool {
+        self.draining.set(true);
+        for (_, stop) in self.accepting.borrow_mut().drain() {
+            stop.give(());
+        }
+        for connection in self.registry.all() {
+            connection.drain();
+        }
+        self.pool.retain(|_| false);
+        if deadline(until, self.registry.empty()).await.is_ok() {
+            return true;
+        }
+        for connection in self.registry.all() {
+            connection.abort(Refused::new(
+                Phase::Relay,
+                Reason::DrainTimeout,
+                "still open at the end of the drain",
+            ));
+        }
+        if deadline(now() + ABORTED, self.registry.empty()).await.is_err() {
+            tracing::error!(
+                core = self.number,
+                connections = self.registry.len(),
+                "connections outlived the drain"
+            );
+        }
+        false
+    }
+}
+
+async fn serve(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<()> {
+    match connection.direction {
+        Direction::Inbound => inbound::serve(connection, listener, stream).await,
+        Direction::Outbound => outbound::serve(connection, listener, stream).await,
+    }
+}
+
+/// The output of a future that is ready without waiting.
+async fn at_once<F: Future>(f: F) -> Option<F::Output> {
+    let mut f = pin!(f);
+    poll_fn(|cx| match f.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
