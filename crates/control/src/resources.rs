@@ -1,6 +1,9 @@
 //! Istio resources from files, watched: the whole set is read, parsed and compiled, or none of it counts. Whatever is
 //! wrong leaves the last good snapshot in force, is reported with file and line, and is said again while it lasts.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
