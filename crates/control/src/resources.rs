@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidering_istio::{CaptureListeners, Diagnostic, Effective, MeshConfig, Source, Workload, compile, parse};
-use sidering_policy::{Direction, Snapshot, Version};
+use sidering_istio::{
+    Action, CaptureListeners, Diagnostic, Effective, MeshConfig, Source, Workload, compile, parse,
+};
+use sidering_policy::{Snapshot, Version};
+use tokio::task::spawn_blocking;
 
 use crate::quiet::{self, Files, Fingerprint, QUIET, Unreadable};
 use crate::reload::Reloads;
@@ -30,7 +33,7 @@ pub struct ResourceWatch {
     inputs: Arc<ResourceInputs>,
     quiet: Duration,
     seen: Option<Seen>,
-    in_force: InForce,
+    in_force: Option<Arc<Effective>>,
 }
 
 /// What a snapshot is made from.
@@ -53,6 +56,8 @@ pub struct ResourceInputs {
 pub struct Loaded {
     /// Not published yet.
     pub snapshot: Snapshot,
+    /// What it was compiled from.
+    pub effective: Arc<Effective>,
     /// What the operator should know, a line each.
     pub warnings: Vec<String>,
 }
@@ -80,12 +85,16 @@ pub enum ResourceReport {
     Published {
         /// Acknowledged by every core.
         version: Version,
+        /// What it was compiled from.
+        effective: Arc<Effective>,
         /// What the operator should know, a line each.
         warnings: Vec<String>,
     },
     /// The last good set stays in force; these lines say why.
     Stale(Vec<String>),
 }
+
+type Published = (Version, Arc<Effective>, Vec<String>);
 
 /// The file system as of the last attempt.
 #[derive(PartialEq)]
@@ -99,7 +108,7 @@ struct Seen {
 impl ResourceWatch {
     /// Reads nothing yet.
     pub fn new(inputs: ResourceInputs) -> Self {
-        Self { inputs: Arc::new(inputs), quiet: QUIET, seen: None, in_force: InForce::default() }
+        Self { inputs: Arc::new(inputs), quiet: QUIET, seen: None, in_force: None }
     }
 
     /// How long files must have been left alone before they count; [`QUIET`] unless told otherwise.
@@ -113,7 +122,7 @@ impl ResourceWatch {
     /// [`LoadFailure::Unreadable`] and [`LoadFailure::Invalid`].
     pub async fn load(&mut self) -> Result<Loaded, LoadFailure> {
         let loaded = self.read().await?;
-        self.in_force = InForce::of(&loaded.snapshot);
+        self.in_force = Some(Arc::clone(&loaded.effective));
         Ok(loaded)
     }
 
@@ -142,22 +151,22 @@ impl ResourceWatch {
             let outcome = self.load_and_publish(&publish).await;
             stale = outcome.is_err();
             report(match outcome {
-                Ok((version, warnings)) => ResourceReport::Published { version, warnings },
+                Ok((version, effective, warnings)) => {
+                    ResourceReport::Published { version, effective, warnings }
+                }
                 Err(failure) => ResourceReport::Stale(failure.lines()),
             });
         }
     }
 
-    async fn load_and_publish(&mut self, publish: &Publish) -> Result<(Version, Vec<String>), LoadFailure> {
-        let Loaded { snapshot, mut warnings } = self.read().await?;
-        let in_force = InForce::of(&snapshot);
+    async fn load_and_publish(&mut self, publish: &Publish) -> Result<Published, LoadFailure> {
+        let Loaded { snapshot, effective, mut warnings } = self.read().await?;
         let publish = Arc::clone(publish);
-        let answer =
-            tokio::task::spawn_blocking(move || publish(snapshot)).await.expect("publishing does not panic");
-        let version = answer.map_err(LoadFailure::Refused)?;
-        warnings.extend(self.in_force.removed_by(&in_force));
-        self.in_force = in_force;
-        Ok((version, warnings))
+        let publishing = spawn_blocking(move || publish(snapshot));
+        let version = publishing.await.expect("publishing does not panic").map_err(LoadFailure::Refused)?;
+        let before = self.in_force.replace(Arc::clone(&effective));
+        warnings.extend(before.iter().flat_map(|before| lost(before, &effective)));
+        Ok((version, effective, warnings))
     }
 
     async fn read(&mut self) -> Result<Loaded, LoadFailure> {
@@ -171,7 +180,7 @@ impl ResourceWatch {
             }
         };
         let inputs = Arc::clone(&self.inputs);
-        let compiling = tokio::task::spawn_blocking(move || compile_files(&inputs, &files));
+        let compiling = spawn_blocking(move || compile_files(&inputs, &files));
         let (outcome, named) = compiling.await.expect("compiling does not panic");
         self.seen = Some(Seen::of(resources, named));
         outcome
@@ -221,7 +230,7 @@ fn compile_files(inputs: &ResourceInputs, files: &Files) -> (Result<Loaded, Load
             Ok(snapshot) => {
                 let warnings =
                     diagnostics.iter().map(ToString::to_string).chain(snapshot.warnings.iter().cloned());
-                Ok(Loaded { warnings: warnings.collect(), snapshot })
+                Ok(Loaded { warnings: warnings.collect(), snapshot, effective: Arc::new(effective) })
             }
             Err(more) => {
                 diagnostics.extend(more);
@@ -253,44 +262,32 @@ fn texts(contents: &[(PathBuf, Vec<u8>)]) -> Result<Vec<Source<'_>>, LoadFailure
         .collect()
 }
 
-/// The security policies that a snapshot's inbound chains come from, by kind.
-#[derive(Default)]
-struct InForce {
-    authorization: BTreeSet<String>,
-    peer_authentication: BTreeSet<String>,
+/// A warning for each kind of security policy of which none selects the workload any more.
+fn lost(before: &Effective, after: &Effective) -> Vec<String> {
+    let kinds =
+        [("AuthorizationPolicy", authorizing as fn(&Effective) -> _), ("PeerAuthentication", authenticating)];
+    let lost = kinds.into_iter().filter(|(_, of)| !of(before).is_empty() && of(after).is_empty());
+    lost.map(|(kind, of)| {
+        let names = Vec::from_iter(of(before)).join(", ");
+        format!("no {kind} selects this workload any more; until this reload: {names}")
+    })
+    .collect()
 }
 
-impl InForce {
-    fn of(snapshot: &Snapshot) -> Self {
-        let inbound = snapshot.listeners.iter().filter(|listener| listener.direction == Direction::Inbound);
-        let mut in_force = Self::default();
-        for chain in inbound.flat_map(|listener| &listener.chains) {
-            let rules = chain.authorization.enforced();
-            let origins = rules.deny.iter().chain(&rules.custom).map(|rule| &*rule.origin);
-            let allowing = rules.allow.iter().flat_map(|allow| allow.policies.iter());
-            in_force.authorization.extend(origins.chain(allowing).map(|origin| origin.name.to_string()));
-            if &*chain.origin.kind == "PeerAuthentication" {
-                in_force.peer_authentication.insert(chain.origin.name.to_string());
-            }
-        }
-        in_force
-    }
+fn authorizing(effective: &Effective) -> BTreeSet<String> {
+    let actions = [Action::Allow, Action::Deny, Action::Custom, Action::Audit];
+    actions
+        .into_iter()
+        .flat_map(|action| effective.in_force(action))
+        .map(|policy| policy.name.to_string())
+        .collect()
+}
 
-    /// A warning for each kind of which `new` has none left.
-    fn removed_by(&self, new: &Self) -> Vec<String> {
-        let kinds = [
-            ("AuthorizationPolicy", &self.authorization, &new.authorization),
-            ("PeerAuthentication", &self.peer_authentication, &new.peer_authentication),
-        ];
-        kinds
-            .into_iter()
-            .filter(|(_, before, after)| !before.is_empty() && after.is_empty())
-            .map(|(kind, before, _)| {
-                let names: Vec<&str> = before.iter().map(String::as_str).collect();
-                format!("no {kind} selects this workload any more; until this reload: {}", names.join(", "))
-            })
-            .collect()
-    }
+fn authenticating(effective: &Effective) -> BTreeSet<String> {
+    let authentication = effective.authentication();
+    let decided = std::iter::once(&authentication.mode).chain(authentication.ports.values());
+    let policies = decided.filter(|decided| &*decided.by.kind == "PeerAuthentication");
+    policies.map(|decided| decided.by.name.to_string()).collect()
 }
 
 impl Seen {

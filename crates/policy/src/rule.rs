@@ -126,11 +126,6 @@ impl Authorization {
     pub fn new(enforced: RuleSet, dry_run: RuleSet) -> Self {
         Self { enforced, dry_run }
     }
-
-    /// The rules that decide; for saying which policies are in force.
-    pub fn enforced(&self) -> &RuleSet {
-        &self.enforced
-    }
 }
 
 impl PathPattern {

@@ -119,14 +119,14 @@ async fn show_certs(Shared(state): Sidecar, Query(form): Query<Form>) -> Respons
 }
 
 async fn records(Shared(state): Sidecar, Query(form): Query<Form>) -> Response {
-    let mut records = state.proxy.records();
+    let mut records = state.setup.proxy.records();
     records.reverse();
     records.truncate(form.last.unwrap_or(20));
     form.answer(json!(records), || records.iter().map(explain::prose).collect::<Vec<_>>().join("\n\n"))
 }
 
 async fn record(Shared(state): Sidecar, Path(which): Path<String>, Query(form): Query<Form>) -> Response {
-    let records = state.proxy.records();
+    let records = state.setup.proxy.records();
     let found = match which.as_str() {
         "last" => records.iter().max_by_key(|record| record.time),
         id => records.iter().find(|record| id.parse() == Ok(record.id)),

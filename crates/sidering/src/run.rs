@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use sd_notify::NotifyState;
 use sidering_control::identity::{IdentityFailure, IdentityReport, PublishCredentials};
-use sidering_control::{Publish, Reload, Reloads, ResourceWatch};
+use sidering_control::{Loaded, Publish, Reload, Reloads, ResourceWatch};
 use sidering_identity::{Credentials, read_leaf};
-use sidering_net::{Driver, Probed, probe};
+use sidering_net::{Probed, probe};
 use sidering_proxy::{Options, Proxy, StartFailure};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use crate::admin;
 use crate::bootstrap::{Bootstrap, Identity};
 use crate::failure::Failure;
-use crate::state::{Parts, State};
+use crate::state::{self, Resources, Setup, State};
 
 /// Runs until a signal ends it.
 pub(crate) fn run(config: &Path) -> Result<(), Failure> {
@@ -33,12 +33,10 @@ pub(crate) fn run(config: &Path) -> Result<(), Failure> {
 
 async fn sidecar(bootstrap: Bootstrap, probed: Probed) -> Result<(), Failure> {
     let signals = Signals::listen().map_err(environment)?;
-    let mut resources = ResourceWatch::new(bootstrap.resources.clone());
-    let mut identity = bootstrap.identity;
-    let loaded = resources.load().await.map_err(configuration)?;
-    let credentials = identity.load().await.map_err(configuration)?;
-    let mut warnings = bootstrap.warnings;
-    warnings.extend(about(&credentials, bootstrap.id.as_str()));
+    let mut watch = ResourceWatch::new(bootstrap.resources.clone());
+    let mut source = bootstrap.identity;
+    let Loaded { snapshot, effective, warnings } = watch.load().await.map_err(configuration)?;
+    let credentials = source.load().await.map_err(configuration)?;
 
     let options = Options {
         driver: probed.driver,
@@ -47,43 +45,43 @@ async fn sidecar(bootstrap: Bootstrap, probed: Probed) -> Result<(), Failure> {
         backend: bootstrap.backend,
         access_log: bootstrap.access_log,
     };
-    let proxy = start(options, probed.driver)?;
+    let proxy = start(options)?;
     let (publish_credentials, publish) = publishers(&proxy);
     let (first, offered) = (Arc::clone(&publish_credentials), credentials.clone());
     blocking(move || first(offered)).await.map_err(configuration)?;
-    let (first, snapshot) = (Arc::clone(&publish), loaded.snapshot);
+    let first = Arc::clone(&publish);
     let version = blocking(move || first(snapshot)).await.map_err(configuration)?;
 
     let (resource_reload, resource_reloads) = Reload::channel();
     let (identity_reload, identity_reloads) = Reload::channel();
-    let parts = Parts {
+    let setup = Setup {
         proxy: proxy.clone(),
+        warnings: bootstrap.warnings.into_iter().chain(about(&credentials, bootstrap.id.as_str())).collect(),
         workload: bootstrap.resources.workload,
         id: bootstrap.id,
         driver: probed.why,
         drain_time: bootstrap.drain_time,
         reloads: vec![identity_reload, resource_reload],
-        warnings,
     };
-    let state = State::new(parts, version, loaded.warnings, credentials);
+    let resources = Resources::first(version, effective, warnings);
+    let state = State::new(setup, resources, state::Identity::first(credentials));
     let _socket = admin::serve(&bootstrap.admin, &state).await?;
     state.set_ready();
-    announce(&state, bootstrap.workers);
+    announce(&state);
 
     let reported = Arc::clone(&state);
-    let report = move |report| reported.resources_reported(report);
-    tokio::spawn(resources.run(publish, report, resource_reloads));
+    tokio::spawn(watch.run(publish, move |report| reported.resources_reported(report), resource_reloads));
     let reported = Arc::clone(&state);
     let report = move |report| reported.identity_reported(report);
-    tokio::spawn(identity.run(publish_credentials, report, identity_reloads));
+    tokio::spawn(source.run(publish_credentials, report, identity_reloads));
     until_ended(signals, state).await?;
     blocking(move || proxy.join()).await.map_err(|failure| Failure::Findings(failure.to_string()))
 }
 
-fn start(options: Options, driver: Driver) -> Result<Proxy, Failure> {
+fn start(options: Options) -> Result<Proxy, Failure> {
     Proxy::start(options).map_err(|failure| match failure {
         StartFailure::AccessLog { .. } => configuration(failure),
-        StartFailure::Workers(_) => Failure::Environment(format!("driver {driver}: {failure}")),
+        StartFailure::Workers(_) => environment(failure),
     })
 }
 
@@ -98,17 +96,18 @@ fn publishers(proxy: &Proxy) -> (PublishCredentials, Publish) {
 }
 
 /// One line with everything that was decided, for people and for whoever waits.
-fn announce(state: &State, workers: usize) {
-    let data_path = state.proxy.status();
+fn announce(state: &State) {
+    let data_path = state.setup.proxy.status();
     let resources = state.resources();
-    for warning in state.warnings.iter().chain(&resources.warnings) {
+    for warning in state.setup.warnings.iter().chain(&resources.warnings) {
         tracing::warn!("{warning}");
     }
     let listeners: Vec<&str> = data_path.listeners.iter().map(|listener| listener.address.as_str()).collect();
     tracing::info!(
-        "sidering ready: {} on {}, {workers} worker(s), tls {}, snapshot {}, listening on {}",
-        state.id,
-        state.driver,
+        "sidering ready: {} on {}, {} worker(s), tls {}, snapshot {}, listening on {}",
+        state.setup.id,
+        state.setup.driver,
+        data_path.cores.len(),
         data_path.backend,
         resources.version.0,
         if listeners.is_empty() { "nothing".to_owned() } else { listeners.join(", ") },
@@ -129,7 +128,7 @@ async fn until_ended(mut signals: Signals, state: Arc<State>) -> Result<(), Fail
         }
     }
     tell_systemd(NotifyState::Stopping);
-    tracing::info!("draining for at most {:?}", state.drain_time);
+    tracing::info!("draining for at most {:?}", state.setup.drain_time);
     tokio::select! {
         drained = blocking(move || state.drain()) => {
             tracing::info!("{}", if drained { "drained" } else { "time is up: the last connections were aborted" });

@@ -8,12 +8,22 @@ use sidering_control::Reload;
 use sidering_control::ResourceReport;
 use sidering_control::identity::IdentityReport;
 use sidering_identity::{Credentials, SpiffeId};
-use sidering_istio::Workload;
+use sidering_istio::{Effective, Workload};
 use sidering_policy::Version;
 use sidering_proxy::Proxy;
 
 /// Shared by the control thread's tasks.
 pub(crate) struct State {
+    /// What does not change.
+    pub setup: Setup,
+    ready: AtomicBool,
+    draining: AtomicBool,
+    resources: Mutex<Resources>,
+    identity: Mutex<Identity>,
+}
+
+/// What is decided before the sidecar is ready.
+pub(crate) struct Setup {
     /// The data path.
     pub proxy: Proxy,
     /// Who we stand beside.
@@ -28,10 +38,6 @@ pub(crate) struct State {
     pub reloads: Vec<Reload>,
     /// Warnings about the bootstrap file.
     pub warnings: Vec<String>,
-    ready: AtomicBool,
-    draining: AtomicBool,
-    resources: Mutex<Resources>,
-    identity: Mutex<Identity>,
 }
 
 /// The resource files as of the last look.
@@ -41,6 +47,8 @@ pub(crate) struct Resources {
     pub version: Version,
     /// When it came into force.
     pub since: SystemTime,
+    /// What it was compiled from.
+    pub effective: Arc<Effective>,
     /// About what is in force.
     pub warnings: Vec<String>,
     /// Why a newer set is not; empty when nothing is stale.
@@ -70,29 +78,29 @@ pub(crate) struct Loads {
 
 const FIRST: Loads = Loads { accepted: 1, rejected: 0 };
 
+impl Resources {
+    /// The first set, published.
+    pub(crate) fn first(version: Version, effective: Arc<Effective>, warnings: Vec<String>) -> Self {
+        Self { version, since: SystemTime::now(), effective, warnings, problems: Vec::new(), loads: FIRST }
+    }
+}
+
+impl Identity {
+    /// The first credentials, published.
+    pub(crate) fn first(credentials: Credentials) -> Self {
+        Self { credentials, problem: None, loads: FIRST }
+    }
+}
+
 impl State {
-    /// As of the first publish. The last two arguments are what it published.
-    pub(crate) fn new(
-        parts: Parts,
-        version: Version,
-        warnings: Vec<String>,
-        credentials: Credentials,
-    ) -> Arc<Self> {
-        let Parts { proxy, workload, id, driver, drain_time, reloads, warnings: bootstrap } = parts;
-        let resources =
-            Resources { version, since: SystemTime::now(), warnings, problems: Vec::new(), loads: FIRST };
+    /// As of the first publish.
+    pub(crate) fn new(setup: Setup, resources: Resources, identity: Identity) -> Arc<Self> {
         Arc::new(Self {
-            proxy,
-            workload,
-            id,
-            driver,
-            drain_time,
-            reloads,
-            warnings: bootstrap,
+            setup,
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             resources: Mutex::new(resources),
-            identity: Mutex::new(Identity { credentials, problem: None, loads: FIRST }),
+            identity: Mutex::new(identity),
         })
     }
 
@@ -112,12 +120,12 @@ impl State {
     /// Drains the data path and returns when it has, true if nothing was aborted. Blocks.
     pub(crate) fn drain(&self) -> bool {
         self.draining.store(true, Relaxed);
-        self.proxy.drain(self.drain_time)
+        self.setup.proxy.drain(self.setup.drain_time)
     }
 
     /// Has every source look at its files now, and returns when they have.
     pub(crate) async fn reload(&self) {
-        for source in &self.reloads {
+        for source in &self.setup.reloads {
             source.now().await;
         }
     }
@@ -133,10 +141,10 @@ impl State {
     /// Keeps and says what the resource watch found.
     pub(crate) fn resources_reported(&self, report: ResourceReport) {
         match report {
-            ResourceReport::Published { version, warnings } => {
+            ResourceReport::Published { version, effective, warnings } => {
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 let mut resources = locked(&self.resources);
-                (resources.version, resources.warnings) = (version, warnings);
+                (resources.version, resources.effective, resources.warnings) = (version, effective, warnings);
                 resources.loads.accepted += 1;
                 resources.since = SystemTime::now();
                 resources.problems.clear();
@@ -177,17 +185,6 @@ impl State {
             }
         }
     }
-}
-
-/// What is known of a sidecar before it publishes for the first time.
-pub(crate) struct Parts {
-    pub proxy: Proxy,
-    pub workload: Workload,
-    pub id: SpiffeId,
-    pub driver: String,
-    pub drain_time: Duration,
-    pub reloads: Vec<Reload>,
-    pub warnings: Vec<String>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

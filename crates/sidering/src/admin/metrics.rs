@@ -19,7 +19,7 @@ type Labels = Vec<(&'static str, String)>;
 
 /// One scrape.
 pub(super) fn text(state: &State) -> String {
-    let metrics = state.proxy.metrics();
+    let metrics = state.setup.proxy.metrics();
     let mut page = Page::default();
     traffic(&mut page, &metrics);
     istio(&mut page, &metrics, state);
@@ -107,8 +107,11 @@ fn istio(page: &mut Page, metrics: &Metrics, state: &State) {
                 ("source", ["source_workload", "source_workload_namespace", "source_principal"])
             }
         };
-        let values =
-            [state.workload.name.to_string(), state.workload.namespace.to_string(), state.id.to_string()];
+        let values = [
+            state.setup.workload.name.to_string(),
+            state.setup.workload.namespace.to_string(),
+            state.setup.id.to_string(),
+        ];
         let mut labels = vec![("reporter", reporter.to_owned())];
         labels.extend(side.into_iter().zip(values));
         labels

@@ -1,7 +1,8 @@
 //! `/status`: whether everything the operator wrote is in force, and if not, which line is to blame.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sidering_identity::read_leaf;
+use sidering_istio::{Action, Authentication, DecidedMode, Effective};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -9,11 +10,11 @@ use crate::state::State;
 
 /// Everything, for programs. `version` is the snapshot that every core has acknowledged.
 pub(super) fn json(state: &State) -> Value {
-    let data_path = state.proxy.status();
+    let data_path = state.setup.proxy.status();
     let resources = state.resources();
     let identity = state.identity();
     let leaf = read_leaf(&identity.credentials.chain.certificates[0]).ok();
-    let mut warnings = state.warnings.clone();
+    let mut warnings = state.setup.warnings.clone();
     warnings.extend(resources.warnings);
     json!({
         "ready": state.is_ready(),
@@ -23,13 +24,13 @@ pub(super) fn json(state: &State) -> Value {
         "stale": if resources.problems.is_empty() { Value::Null } else { json!(resources.problems) },
         "warnings": warnings,
         "workload": {
-            "name": &*state.workload.name,
-            "namespace": &*state.workload.namespace,
-            "serviceAccount": &*state.workload.service_account,
-            "id": state.id.as_str(),
+            "name": &*state.setup.workload.name,
+            "namespace": &*state.setup.workload.namespace,
+            "serviceAccount": &*state.setup.workload.service_account,
+            "id": state.setup.id.as_str(),
         },
         "driver": data_path.driver,
-        "driverReason": state.driver,
+        "driverReason": state.setup.driver,
         "backend": data_path.backend,
         "certificate": {
             "version": identity.credentials.version,
@@ -39,9 +40,25 @@ pub(super) fn json(state: &State) -> Value {
             "notAfter": leaf.as_ref().and_then(|leaf| OffsetDateTime::from_unix_timestamp(leaf.not_after).ok()).map(rfc3339),
             "stale": identity.problem,
         },
+        "authentication": authentication(resources.effective.authentication()),
+        "policies": policies(&resources.effective),
         "listeners": data_path.listeners,
         "cores": data_path.cores,
     })
+}
+
+/// Which mutual TLS is taken, in general and by port, and who said so.
+fn authentication(decided: &Authentication) -> Value {
+    let mode =
+        |decided: &DecidedMode| json!({"mode": decided.mode.to_string(), "by": decided.by.to_string()});
+    let ports = decided.ports.iter().map(|(port, decided)| (port.to_string(), mode(decided)));
+    json!({"default": mode(&decided.mode), "ports": ports.collect::<Map<_, _>>()})
+}
+
+/// The AuthorizationPolicies that select this workload, by action.
+fn policies(effective: &Effective) -> Value {
+    let named = |action| effective.in_force(action).iter().map(ToString::to_string).collect::<Vec<_>>();
+    json!({"deny": named(Action::Deny), "allow": named(Action::Allow), "custom": named(Action::Custom)})
 }
 
 /// The same for people, from the same value.
@@ -76,6 +93,18 @@ pub(super) fn text(status: &Value) -> String {
     ];
     for listener in list("/listeners") {
         lines.push(format!("listens on {} ({})", line(&listener["address"]), line(&listener["name"])));
+    }
+    let decided = |value: &Value| format!("{} by {}", line(&value["mode"]), line(&value["by"]));
+    lines.push(format!("mutual TLS: {}", decided(&status["authentication"]["default"])));
+    for (port, mode) in
+        status.pointer("/authentication/ports").and_then(Value::as_object).into_iter().flatten()
+    {
+        lines.push(format!("mutual TLS on port {port}: {}", decided(mode)));
+    }
+    for action in ["deny", "allow", "custom"] {
+        lines.extend(
+            list(&format!("/policies/{action}")).iter().map(|policy| format!("{action}: {}", line(policy))),
+        );
     }
     for problem in list("/stale") {
         lines.push(format!("STALE: resources refused: {}", line(&problem)));
