@@ -46,6 +46,14 @@ impl<S: Stream> Body<S> {
         connection.poll_data(cx)
     }
 
+    /// Ready once the peer closed although it is owed the other half of the exchange. It shows only once this body is
+    /// complete, and not behind a request that was sent ahead; a peer that merely ended its sending direction looks
+    /// the same.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut connection = self.connection.borrow_mut();
+        if connection.exchange() == self.exchange { connection.poll_gone(cx) } else { Poll::Pending }
+    }
+
     /// The trailers, once `poll_data` returned `None`; empty if there were none. Those that frame, route or
     /// authenticate a message are dropped (RFC 9110, 6.5.1).
     pub fn trailers(&self) -> Headers {
@@ -118,8 +126,8 @@ impl<S: Stream, Of> BodyWriter<S, Of> {
 }
 
 impl<S: Stream> BodyWriter<S, Response> {
-    /// Ends the exchange. If the body was not finished it is aborted: the connection closes in a way that the peer
-    /// cannot take for the end of the body.
+    /// Ends the exchange; what is still queued is sent. If the body is not complete it is aborted: the connection
+    /// closes in a way that the peer cannot take for the end of the body.
     pub fn done(self) -> Done {
         Done(())
     }

@@ -24,7 +24,8 @@ impl<S: Stream> Client<S> {
         self.connection.borrow_mut().poll_closed(cx)
     }
 
-    /// Whether it looks usable now. The server may still close before the request reaches it: see `Progress`.
+    /// Whether it looks usable now. The server may still close before the request reaches it: see `Progress`. An
+    /// exchange started on one that is not fails with [`Failure::Closed`] before it sent a byte.
     pub fn is_reusable(&mut self) -> bool {
         self.poll_closed(&mut Context::from_waker(Waker::noop())).is_pending()
     }
@@ -54,7 +55,7 @@ pub struct Progress {
 
 /// One request on its way and its response. The fields are apart so that both directions can be driven at once.
 pub struct Exchange<S> {
-    /// The request's body; finish it even if it is empty.
+    /// The request's body.
     pub upload: BodyWriter<S, Request>,
     /// The response's body, once the final head is there.
     pub body: Body<S>,

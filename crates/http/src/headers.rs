@@ -22,6 +22,11 @@ impl HeaderName {
         Self(Bytes::from_static(name.as_bytes()))
     }
 
+    /// The name, case kept.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("names are tokens, so ASCII")
+    }
+
     /// A name from configuration or the network.
     ///
     /// # Errors
@@ -139,7 +144,7 @@ impl Headers {
 
     /// Replaces all of this name by one, in the place of the first; at the end if there was none.
     pub fn set(&mut self, name: &HeaderName, value: impl AsRef<[u8]>) {
-        let key = std::str::from_utf8(&name.0).expect("names are tokens, so ASCII");
+        let key = name.as_str();
         let place = self.raw().position(|(is, _)| is.eq_ignore_ascii_case(key.as_bytes()));
         self.remove(key);
         self.append(name, value);

@@ -5,7 +5,7 @@
 use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 
-use sidering_net::Stream;
+use sidering_net::{Stream, yield_now};
 
 use crate::h1::{self, Next, Shared};
 use crate::{
@@ -129,5 +129,12 @@ pub async fn serve<S: Stream, H: Handler<S>>(
         if let Some(outcome) = h1::conclude(&connection).await? {
             return Ok(outcome);
         }
+        let exchanges = connection.borrow().exchange();
+        if exchanges.is_multiple_of(TURN) {
+            yield_now().await;
+        }
     }
 }
+
+/// Requests answered before the rest of the core has its turn, should they all be at hand already.
+const TURN: u64 = 32;

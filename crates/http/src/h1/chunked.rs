@@ -18,6 +18,8 @@ pub(super) enum Chunked {
     DataEnd,
     /// In the trailer section.
     Trailers(Scan),
+    /// Behind it all.
+    Ended,
 }
 
 /// What a step through a body gave.
@@ -32,6 +34,10 @@ pub(super) enum Piece {
 }
 
 impl Chunked {
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self, Chunked::Ended)
+    }
+
     /// Takes the next piece off the front of `input`; `trailers` are filled before the end.
     pub(super) fn next(
         &mut self,
@@ -41,6 +47,7 @@ impl Chunked {
     ) -> Result<Piece, Malformed> {
         loop {
             match self {
+                Chunked::Ended => return Ok(Piece::End),
                 Chunked::Size => match take_size(input, limits.chunk_line_bytes)? {
                     None => return Ok(Piece::Incomplete),
                     Some(0) => *self = Chunked::Trailers(Scan::default()),
@@ -75,7 +82,7 @@ impl Chunked {
                     }
                     let Some(end) = end else { return Ok(Piece::Incomplete) };
                     *trailers = read::trailers(input.split_to(end).freeze(), limits)?;
-                    return Ok(Piece::End);
+                    *self = Chunked::Ended;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The client side of an HTTP/1 connection: a head out, heads in, and whether it can be used again.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use sidering_net::Stream;
 use tokio::io::ReadBuf;
@@ -19,16 +19,19 @@ const INFORMATIONAL_MAX: u64 = 16;
 impl<S: Stream> Connection<S> {
     /// Ready once an idle connection can no longer be used.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.input.is_empty() {
-            return Poll::Ready(());
+        if self.input.is_empty() && self.broken().is_none() {
+            // One byte is enough to know: nobody asked for any.
+            let mut byte = [0];
+            let _ = ready!(Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte)));
+            self.note_closed();
         }
-        // One byte is enough to know: nobody asked for any.
-        let mut byte = [0];
-        Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte)).map(|_| ())
+        Poll::Ready(())
     }
 
     /// Queues the head of a request and begins its exchange.
     pub(crate) fn start(&mut self, head: &RequestHead, length: Length) {
+        // Whatever came unasked must not pass for the response to this request.
+        let _ = self.poll_closed(&mut Context::from_waker(Waker::noop()));
         self.exchange += 1;
         self.asked =
             Asked { head: head.method == http::Method::HEAD, websocket: head.websocket, ..Asked::default() };
@@ -43,7 +46,9 @@ impl<S: Stream> Connection<S> {
     /// The next head of the response.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
         // A server may answer and then stop reading: what it said counts more than that it did not listen.
-        let _ = self.poll_flush(cx);
+        if let Poll::Ready(Err(failure @ Failure::Closed)) = self.poll_flush(cx) {
+            return Poll::Ready(Err(failure));
+        }
         if self.upgraded || !self.decoder.is_waiting() {
             return Poll::Ready(Err(Failure::Aborted));
         }

@@ -69,6 +69,8 @@ pub(crate) struct Asked {
 
 #[derive(Clone, Copy, Debug)]
 enum Broken {
+    /// The peer closed, or spoke unasked, while the connection was idle.
+    Closed,
     Io(io::ErrorKind),
     TimedOut,
 }
@@ -76,6 +78,7 @@ enum Broken {
 impl From<Broken> for Failure {
     fn from(broken: Broken) -> Self {
         match broken {
+            Broken::Closed => Failure::Closed,
             Broken::Io(kind) => Failure::Io(kind.into()),
             Broken::TimedOut => Failure::TimedOut(Phase::Write),
         }
@@ -158,6 +161,19 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// Ready once the peer closed, as far as that shows while its message is complete. Reads ahead at most once.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.decoder.is_ended() || !self.input.is_empty() {
+            return Poll::Pending;
+        }
+        let read = self.poll_fill(Duration::MAX, Phase::Read, cx);
+        self.reading.rest();
+        match ready!(read) {
+            Ok(true) => Poll::Pending,
+            Ok(false) | Err(_) => Poll::Ready(()),
+        }
+    }
+
     /// The peer broke a rule: nothing more of what it sends has a meaning.
     pub(super) fn refuse(&mut self, why: Malformed) {
         self.malformed.get_or_insert(why);
@@ -223,6 +239,11 @@ impl<S: Stream> Connection<S> {
             self.fitting()?;
         }
         self.poll_flush(cx)
+    }
+
+    /// The connection, idle so far, is of no use any more.
+    pub(super) fn note_closed(&mut self) {
+        self.broken.get_or_insert(Broken::Closed);
     }
 
     /// Why nothing can be written any more.
@@ -307,3 +328,6 @@ impl<S: Stream> Connection<S> {
         self.io.reset();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,11 +71,11 @@ impl Decoder {
             State::Ended => Ok(Piece::End),
             State::Waiting | State::Failed => Ok(Piece::Incomplete),
             State::Chunked(chunked) => {
-                let piece = chunked.next(input, limits, &mut self.trailers);
-                if let Ok(Piece::End) = piece {
+                let piece = gathered(chunked, input, limits, &mut self.trailers)?;
+                if chunked.is_ended() {
                     self.state = State::Ended;
                 }
-                piece
+                Ok(piece)
             }
             State::Exact(_) | State::UntilClose if input.is_empty() => Ok(Piece::Incomplete),
             State::UntilClose => Ok(Piece::Data(input.split().freeze())),
@@ -105,4 +105,28 @@ impl Decoder {
             _ => None,
         }
     }
+}
+
+/// Data smaller than this is joined with what follows it in the input.
+const SMALL: usize = 4 * 1024;
+
+/// The next piece, where chunks of a few bytes make one piece together: what a piece costs further on must not be
+/// the sender's choice.
+fn gathered(
+    chunked: &mut Chunked,
+    input: &mut BytesMut,
+    limits: &Limits,
+    trailers: &mut Headers,
+) -> Result<Piece, Malformed> {
+    let first = match chunked.next(input, limits, trailers)? {
+        Piece::Data(first) if first.len() < SMALL && !input.is_empty() => first,
+        piece => return Ok(piece),
+    };
+    let mut joined = BytesMut::from(&first[..]);
+    while joined.len() < SMALL
+        && let Piece::Data(more) = chunked.next(input, limits, trailers)?
+    {
+        joined.extend_from_slice(&more);
+    }
+    Ok(Piece::Data(joined.freeze()))
 }

@@ -68,9 +68,9 @@ impl Encoder {
         (Self { state, written: 0 }, framing)
     }
 
-    /// Whether the whole message was queued.
+    /// Whether the whole message was queued. Where its head told its length, no end has to be marked.
     pub(super) fn is_ended(&self) -> bool {
-        self.state == State::Ended
+        matches!(self.state, State::Ended | State::Exact(0) | State::Bodiless)
     }
 
     /// Whether the end of the connection is the end of the body.

@@ -82,6 +82,11 @@ impl Output {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.before.capacity() + self.large.len() + self.behind.capacity()
+    }
+
     /// Gives back the memory; to be called when nothing is queued.
     pub(super) fn release(&mut self) {
         if self.is_empty() {

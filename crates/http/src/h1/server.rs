@@ -102,7 +102,8 @@ impl<S: Stream> Connection<S> {
     pub(crate) fn informational(&mut self, head: &ResponseHead) {
         let is_one = matches!(head.status, 100 | 102..=199);
         if is_one && !self.asked.http10 {
-            write::response(self.output.end(), head, write::Framing::Silent, write::Connection::Silent);
+            let (framing, connection) = (write::Framing::Silent, write::Connection::Silent);
+            write::response(self.output.end(), head.status, &head.headers, framing, connection);
         }
     }
 
@@ -111,7 +112,9 @@ impl<S: Stream> Connection<S> {
         // After an upgrade that is not granted, early bytes of the tunnel could pass for a request; after a final
         // response to Expect nobody knows whether the body still comes (RFC 9110, 10.1.1).
         let ambiguous = self.asked.websocket || (self.asked.expects && !self.decoder.is_ended());
-        let (encoder, framing) = Encoder::response(head.status, length, self.asked.head, !self.asked.http10);
+        // A status below 200 would leave the client waiting for the final one.
+        let status = if head.status < 200 { 500 } else { head.status };
+        let (encoder, framing) = Encoder::response(status, length, self.asked.head, !self.asked.http10);
         self.keep_alive &= !last && !ambiguous && !encoder.ends_by_close();
         let connection = match (self.keep_alive, self.asked.http10) {
             (false, _) => write::Connection::Close,
@@ -119,7 +122,7 @@ impl<S: Stream> Connection<S> {
             (true, false) => write::Connection::Silent,
         };
         self.encoder = encoder;
-        write::response(self.output.end(), head, framing, connection);
+        write::response(self.output.end(), status, &head.headers, framing, connection);
     }
 
     /// Queues a whole response.
@@ -131,7 +134,9 @@ impl<S: Stream> Connection<S> {
 
     /// Queues 101; what follows is a tunnel.
     pub(crate) fn upgrade(&mut self, head: &ResponseHead) {
-        write::response(self.output.end(), head, write::Framing::Silent, write::Connection::Websocket);
+        debug_assert!(self.asked.websocket, "nobody asked for an upgrade");
+        let (framing, connection) = (write::Framing::Silent, write::Connection::Websocket);
+        write::response(self.output.end(), 101, &head.headers, framing, connection);
         self.encoder.end_with_head();
         self.upgraded = true;
     }
@@ -229,7 +234,8 @@ const LINGER_BYTES: u64 = 1024 * 1024;
 pub(crate) async fn close<S: Stream>(connection: &Shared<S>) {
     let (limits, unread) = {
         let connection = connection.borrow();
-        (connection.limits, !connection.is_ended() || !connection.input.is_empty())
+        let unread = !connection.is_ended() && !connection.decoder.is_waiting();
+        (connection.limits, unread || !connection.input.is_empty())
     };
     let orderly = async {
         let _ = poll_fn(|cx| connection.borrow_mut().poll_shutdown(cx)).await;

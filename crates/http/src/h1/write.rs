@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use http::StatusCode;
 
-use crate::{Headers, RequestHead, ResponseHead};
+use crate::{Headers, RequestHead};
 
 /// How the end of the body is told to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,17 +52,23 @@ pub(super) fn request(out: &mut BytesMut, head: &RequestHead, framing: Framing) 
     end(out, framing, if head.websocket { Connection::Websocket } else { Connection::Silent });
 }
 
-/// Queues a response head, always as HTTP/1.1.
-pub(super) fn response(out: &mut BytesMut, head: &ResponseHead, framing: Framing, connection: Connection) {
-    out.reserve(96 + size(&head.headers));
-    let status = head.status.clamp(100, 999);
+/// Queues a response head with `status`, always as HTTP/1.1.
+pub(super) fn response(
+    out: &mut BytesMut,
+    status: u16,
+    headers: &Headers,
+    framing: Framing,
+    connection: Connection,
+) {
+    out.reserve(96 + size(headers));
+    let status = status.clamp(100, 999);
     out.put_slice(b"HTTP/1.1 ");
     decimal(out, u64::from(status));
     out.put_u8(b' ');
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     out.put_slice(reason.unwrap_or_default().as_bytes());
     out.put_slice(b"\r\n");
-    for (name, value) in head.headers.raw() {
+    for (name, value) in headers.raw() {
         field(out, name, value);
     }
     end(out, framing, connection);
