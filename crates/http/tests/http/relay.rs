@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use sidering_http::{
     Body, BodyWriter, Client, Done, Drain, Failure, Handler, Limits, Malformed, RequestHead, Responder,
@@ -76,8 +77,7 @@ fn relayed(request: Vec<u8>, origin: impl AsyncFnOnce(DuplexStream)) -> String {
         let (upstream, server) = duplex(4096);
         let forward = Forward(vec![upstream].into());
         let mut output = String::new();
-        let (client_reads, mut client_writes) = tokio::io::split(&mut client);
-        let mut client_reads = client_reads.take(u64::MAX);
+        let (mut client_reads, mut client_writes) = tokio::io::split(&mut client);
         let client = join(
             async {
                 // An answer that came early may leave the rest unsent.
@@ -87,9 +87,10 @@ fn relayed(request: Vec<u8>, origin: impl AsyncFnOnce(DuplexStream)) -> String {
                 client_reads.read_to_string(&mut output).await.unwrap();
             },
         );
-        let drain = Drain::new();
-        let _ =
-            join(join(serve(downstream, &forward, &Limits::default(), &drain), origin(server)), client).await;
+        let (limits, drain) =
+            (Limits { linger: Duration::from_millis(20), ..Limits::default() }, Drain::new());
+        let serving = serve(downstream, &forward, &limits, &drain);
+        let _ = join(join(serving, origin(server)), client).await;
         output
     })
 }
