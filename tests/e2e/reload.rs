@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use serde_json::Value;
 use sidering_tests::{
     Bootstrap, Connection, HOST, Leaf, Mesh, Pair, Pki, Run, Sidecar, Subnet, on_both_drivers,
     peer_authentication,
@@ -34,11 +33,6 @@ fn strict_closes_kept_plaintext_after_its_request(run: Run) {
     Connection::to(pair.server_http()).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
 }
 
-/// The stale state of a status, as text.
-fn stale(status: &Value) -> String {
-    status["stale"].to_string()
-}
-
 fn a_broken_file_keeps_the_last_good_state_and_names_its_line(run: Run) {
     let strict = peer_authentication("default", "STRICT");
     let pair = Pair::with(run).yaml("strict.yaml", strict.clone()).start();
@@ -49,12 +43,12 @@ fn a_broken_file_keeps_the_last_good_state_and_names_its_line(run: Run) {
         (strict.replace("mode:", "mood:"), "mesh/strict.yaml:4"),
     ] {
         pair.mesh.write("strict.yaml", &broken);
-        let status = pair.server.wait_status(line, |status| stale(status).contains(line));
+        let status = pair.server.wait_stale(line);
         assert_eq!(status["version"], version, "{status:#}");
         Connection::to(pair.server_http()).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
         assert_eq!(pair.get("/").status, 200);
         pair.mesh.write("strict.yaml", &strict);
-        pair.server.wait_status("being current again", |status| status["stale"].is_null());
+        pair.server.wait_current();
     }
 }
 
@@ -62,11 +56,11 @@ fn a_directory_that_vanishes_deletes_no_policy(run: Run) {
     let pair = Pair::with(run).yaml("strict.yaml", peer_authentication("default", "STRICT")).start();
     let away = pair.directory().join("away");
     fs::rename(pair.mesh.directory(), &away).expect("a directory can be renamed");
-    pair.server.wait_status("missing its directory", |status| stale(status).contains("mesh"));
+    pair.server.wait_stale("mesh");
     Connection::to(pair.server_http()).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
     assert_eq!(pair.get("/").status, 200);
     fs::rename(&away, pair.mesh.directory()).expect("a directory can be renamed");
-    pair.server.wait_status("being current again", |status| status["stale"].is_null());
+    pair.server.wait_current();
 }
 
 fn swapped_symlinks_are_followed(run: Run) {
@@ -111,7 +105,7 @@ fn a_port_in_use_refuses_the_whole_snapshot(run: Run) {
     let version = pair.client.version();
     let sidecars = fs::read_to_string(pair.mesh.path("sidecars.yaml")).expect("the pair wrote it");
     pair.mesh.write("sidecars.yaml", &sidecars.replace("port: {number: 8080,", "port: {number: 8081,"));
-    let status = pair.client.wait_status("a port in use", |status| stale(status).contains("8081"));
+    let status = pair.client.wait_stale("8081");
     assert_eq!(status["version"], version, "{status:#}");
     assert_eq!(pair.get("/").status, 200);
     drop(holder);
@@ -125,12 +119,13 @@ fn a_file_cut_at_any_byte_keeps_the_last_good_state() {
                  metadata: {name: cut, namespace: default}, spec: {mtls: {mode: STRICT}}}";
     pair.reload(|mesh| mesh.write("cut.yaml", whole));
     for end in 1..whole.len() {
-        let rejected = pair.server.metric("sidering_config_reloads_total", &["rejected"]);
+        let rejected = pair.server.status()["resources"]["rejected"].as_u64();
         pair.mesh.write("cut.yaml", &whole[..end]);
-        let status = pair.server.wait_status("looking at the cut file", |_| {
-            pair.server.metric("sidering_config_reloads_total", &["rejected"]) > rejected
+        let status = pair.server.wait_status("looking at the cut file", |status| {
+            status["resources"]["rejected"].as_u64() > rejected
         });
-        assert!(stale(&status).contains("mesh/cut.yaml:1:"), "at {end}: {status:#}");
+        let problems = status["resources"]["problems"].to_string();
+        assert!(problems.contains("mesh/cut.yaml:1:"), "at {end}: {status:#}");
         Connection::to(pair.server_http()).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
     }
 }

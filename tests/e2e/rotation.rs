@@ -43,14 +43,13 @@ fn peers_see_the_new_serial_and_no_request_fails(run: Run) {
         let client = pair.pki.issue("client", &Leaf::workload("default", "client"));
         let server = pair.pki.issue("server", &Leaf::workload("default", "server"));
         for (sidecar, files) in [(&pair.client, &client), (&pair.server, &server)] {
-            let serial = files.serial.as_str();
-            sidecar.wait_status("the new certificate", |status| status["certificate"]["serial"] == serial);
+            sidecar.wait_serial(&files.serial);
         }
         assert_eq!(presented(&pair), server.serial);
         let mut tcp = pair.tcp();
         assert_eq!(tcp.send("x").finish().read_to_end().expect("an orderly end"), b"x");
         let serial = client.serial.as_str();
-        pair.server.logged("the client's new serial", |entry| entry["downstream_peer_serial"] == serial);
+        pair.server.logged("the client's new serial", |entry| entry["downstream_tls"]["peer_serial"] == serial);
     }
     stop.store(true, Ordering::Relaxed);
     load.into_iter().for_each(|thread| thread.join().expect("no request fails"));
@@ -61,7 +60,7 @@ fn a_key_that_does_not_fit_keeps_the_old_pair(run: Run) {
     let pair = Pair::start(run);
     let (certificate, key, serial) = pair.pki.sign("server", &Leaf::workload("default", "server"));
     fs::write(&pair.server_files.key, key).expect("the file can be written");
-    pair.server.wait_status("a pair that does not fit", |status| status["certificate"]["stale"].is_string());
+    pair.server.wait_status("a pair that does not fit", |status| status["credentials"]["stale"] == true);
     assert_eq!(presented(&pair), pair.server_files.serial);
     assert_eq!(pair.get("/").status, 200);
     fs::write(&pair.server_files.certificate, certificate).expect("the file can be written");

@@ -43,14 +43,14 @@ fn mtls(stage: &mut Stage, step: &mut Step) -> Told {
     expect(step, &answer, 200, &format!("customers v1 heard {FRONTEND_ID}"));
     let inbound = stage.customers_v1.logged(|entry| entry["path"] == "/mtls")?;
     let outbound = stage.frontend.logged(|entry| entry["path"] == "/mtls")?;
-    step.check("the server's sidecar verified the client", inbound["downstream_peer"] == FRONTEND_ID);
-    step.check("the client's sidecar verified the server", outbound["upstream_peer"] == CUSTOMERS_ID);
-    step.check("both legs tell the same session", inbound["tls_cipher"] == outbound["tls_cipher"]);
-    step.fact("client", inbound["downstream_peer"].clone());
-    step.fact("server", outbound["upstream_peer"].clone());
-    for (fact, key) in [("tls_version", "tls_version"), ("cipher", "tls_cipher"), ("group", "tls_group")] {
-        step.check(format!("the {fact} is known"), inbound[key].is_string());
-        step.fact(fact, inbound[key].clone());
+    step.check("the server's sidecar verified the client", inbound["source_principal"] == FRONTEND_ID);
+    step.check("the client's sidecar verified the server", outbound["destination_principal"] == CUSTOMERS_ID);
+    let (theirs, ours) = (&inbound["downstream_tls"], &outbound["upstream_tls"]);
+    step.fact("client", inbound["source_principal"].clone());
+    step.fact("server", outbound["destination_principal"].clone());
+    for (fact, key) in [("tls_version", "version"), ("cipher", "cipher"), ("group", "group")] {
+        step.check(format!("both sidecars agree on the {key}"), theirs[key].is_string() && theirs[key] == ours[key]);
+        step.fact(fact, theirs[key].clone());
     }
     let status = stage.customers_v1.status()?;
     step.fact("backend", status["backend"].clone());
@@ -184,7 +184,7 @@ fn header_routing(stage: &mut Stage, step: &mut Step) -> Told {
         );
     }
     let entry = stage.customers_v2.logged(|entry| entry["path"] == "/release")?;
-    step.check("v2 verified who asked", entry["downstream_peer"] == FRONTEND_ID);
+    step.check("v2 verified who asked", entry["source_principal"] == FRONTEND_ID);
     Ok(())
 }
 
@@ -193,8 +193,8 @@ fn rotation(stage: &mut Stage, step: &mut Step) -> Told {
     let mut seen = 0;
     let rotated = (0..ROTATIONS).try_for_each(|_| {
         let (frontend, customers) = stage.rotate()?;
-        stage.customers_v1.logged(|entry| entry["downstream_peer_serial"] == frontend.as_str())?;
-        stage.frontend.logged(|entry| entry["upstream_peer_serial"] == customers.as_str())?;
+        stage.customers_v1.logged(|entry| entry["downstream_tls"]["peer_serial"] == frontend.as_str())?;
+        stage.frontend.logged(|entry| entry["upstream_tls"]["peer_serial"] == customers.as_str())?;
         seen += 1;
         step.fact("serial_of_frontend", frontend);
         step.fact("serial_of_customers", customers);
