@@ -1,10 +1,30 @@
 //! `sidering demo`, as a user runs it.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
-use sidering_tests::{Run, binary, on_every_backend, run as run_command};
+use sidering_tests::{Run, binary, curl, on_every_backend, run as run_command};
 
 on_every_backend!(every_step_of_the_demo_holds);
+
+/// Interrupted, it takes its sidecars along.
+#[test]
+fn a_kept_demo_runs_until_it_is_interrupted() {
+    let mut command = Command::new(binary());
+    let mut demo =
+        command.args(["demo", "--keep"]).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut lines =
+        BufReader::new(demo.stdout.take().expect("stdout is piped")).lines().map_while(Result::ok);
+    let line =
+        lines.find(|line| line.contains("curl -H 'Host: customers.shop'")).expect("it says what to try");
+    let url = line.split_whitespace().last().expect("a curl command ends with its URL");
+    assert!(curl(&[url, "-H", "Host: customers.shop"]).ok().starts_with("customers v1 heard"));
+    run_command(Command::new("kill").args(["-INT", &demo.id().to_string()]), b"").ok();
+    assert_eq!(demo.wait().expect("a child can be waited for").code(), Some(0));
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    assert!(TcpStream::connect(address).is_err(), "a sidecar is left behind");
+}
 
 fn every_step_of_the_demo_holds(run: Run) {
     let mut command = Command::new(binary());

@@ -21,7 +21,10 @@ fn the_access_log_tells_who_spoke_how(run: Run) {
     assert_eq!(tls["peer_serial"], pair.client_files.serial.as_str(), "{inbound:#}");
     assert_eq!(inbound["response_code"], 200, "{inbound:#}");
     let outbound = pair.client.logged("the request", |entry| entry["path"] == "/logged");
-    assert_eq!(outbound["destination_principal"], "spiffe://cluster.local/ns/default/sa/server", "{outbound:#}");
+    assert_eq!(
+        outbound["destination_principal"], "spiffe://cluster.local/ns/default/sa/server",
+        "{outbound:#}"
+    );
     assert_eq!(outbound["upstream_tls"]["peer_serial"], pair.server_files.serial.as_str(), "{outbound:#}");
 }
 

@@ -49,7 +49,8 @@ fn peers_see_the_new_serial_and_no_request_fails(run: Run) {
         let mut tcp = pair.tcp();
         assert_eq!(tcp.send("x").finish().read_to_end().expect("an orderly end"), b"x");
         let serial = client.serial.as_str();
-        pair.server.logged("the client's new serial", |entry| entry["downstream_tls"]["peer_serial"] == serial);
+        pair.server
+            .logged("the client's new serial", |entry| entry["downstream_tls"]["peer_serial"] == serial);
     }
     stop.store(true, Ordering::Relaxed);
     load.into_iter().for_each(|thread| thread.join().expect("no request fails"));

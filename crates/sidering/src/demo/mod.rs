@@ -11,10 +11,14 @@ mod stage;
 mod story;
 
 use std::io::{self, Write};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use report::Step;
+use sidecar::Children;
 use stage::Stage;
 
 /// How the demo is run.
@@ -29,17 +33,29 @@ pub(crate) struct Options<'a> {
     pub(crate) driver: &'a str,
 }
 
-/// Tells the whole story; true when everything held. Blocks until the end, with `keep` until Ctrl-C.
+/// Tells the whole story; true when everything held. Blocks until the end, with `keep` until a signal. Whatever ends
+/// it, no sidecar is left behind.
 ///
 /// # Errors
-/// When the stage cannot be set, or standard output is gone.
+/// When the stage cannot be set, standard output is gone, or a signal came before the end.
 pub(crate) fn run(options: &Options<'_>) -> Result<bool, String> {
-    let mut stage = Stage::set(options.backend, options.driver)?;
+    let children = Children::default();
+    let outcome = tell(options, &children);
+    children.end();
+    outcome
+}
+
+fn tell(options: &Options<'_>, children: &Children) -> Result<bool, String> {
+    let interrupted = end_on_signal(children.clone())?;
+    let mut stage = Stage::set(options.backend, options.driver, children)?;
     let mut told = Vec::new();
     for (number, (name, title, tell)) in story::STEPS.iter().enumerate() {
         let mut step = Step::new(name, title);
         if let Err(problem) = tell(&mut stage, &mut step) {
             step.check(problem, false);
+        }
+        if interrupted.try_recv().is_ok() {
+            return Err("interrupted".into());
         }
         if !options.json {
             print(&step.text(number + 1))?;
@@ -47,29 +63,53 @@ pub(crate) fn run(options: &Options<'_>) -> Result<bool, String> {
         told.push(step);
     }
     let held = told.iter().all(Step::held);
-    if options.json {
-        let steps: Vec<_> = told.iter().map(Step::json).collect();
-        print(&format!("{:#}\n", json!({"held": held, "steps": steps})))?;
-    } else {
-        let failed = told.iter().filter(|step| !step.held()).count();
-        print(&match failed {
-            0 => format!("\nAll {} steps held.\n", told.len()),
-            _ => format!("\n{failed} of {} steps FAILED.\n", told.len()),
-        })?;
-    }
+    print(&summary(&told, held, options.json))?;
     if options.keep {
         print(&story::what_to_try(&stage))?;
-        wait_for_interrupt().map_err(|error| error.to_string())?;
+        // The other end is only ever gone together with this process.
+        let _ = interrupted.recv();
     }
     Ok(held)
 }
 
-fn wait_for_interrupt() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(tokio::signal::ctrl_c())
+fn summary(told: &[Step], held: bool, json: bool) -> String {
+    if json {
+        let steps: Vec<_> = told.iter().map(Step::json).collect();
+        return format!("{:#}\n", json!({"held": held, "steps": steps}));
+    }
+    match told.iter().filter(|step| !step.held()).count() {
+        0 => format!("\nAll {} steps held.\n", told.len()),
+        failed => format!("\n{failed} of {} steps FAILED.\n", told.len()),
+    }
+}
+
+/// On SIGINT or SIGTERM ends the sidecars and says so: a step that waits for one of them then fails at once.
+fn end_on_signal(children: Children) -> Result<Receiver<()>, String> {
+    let (sender, interrupted) = mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt()).map_err(text)?, signal(SignalKind::terminate()).map_err(text)?)
+    };
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        children.end();
+        // Nobody listens when the demo has just ended by itself.
+        let _ = sender.send(());
+    });
+    Ok(interrupted)
 }
 
 fn print(text: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| error.to_string())
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }

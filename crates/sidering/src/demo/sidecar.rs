@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How much of what a sidecar said is shown when something went wrong.
 const TAIL: usize = 12;
 
-/// Ended when dropped.
+/// Every sidecar that was started: whoever holds this can end them all, also from another thread.
+#[derive(Clone, Default)]
+pub(super) struct Children(Arc<Mutex<Vec<Child>>>);
+
+/// One of them.
 pub(super) struct Sidecar {
     name: &'static str,
     directory: PathBuf,
-    child: Child,
     log: Receiver<String>,
     messages: Receiver<String>,
     tail: VecDeque<String>,
@@ -28,14 +32,15 @@ pub(super) struct Sidecar {
 
 impl Sidecar {
     /// Starts `NAME.yaml` of the directory.
-    pub(super) fn start(name: &'static str, directory: &Path) -> Result<Self, String> {
+    pub(super) fn start(name: &'static str, directory: &Path, children: &Children) -> Result<Self, String> {
         let mut command = this_binary()?;
         command.current_dir(directory).args(["run", "--config", &format!("{name}.yaml")]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;
         let log = lines(child.stdout.take().expect("stdout is piped"));
         let messages = lines(child.stderr.take().expect("stderr is piped"));
-        Ok(Self { name, directory: directory.into(), child, log, messages, tail: VecDeque::new() })
+        children.0.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+        Ok(Self { name, directory: directory.into(), log, messages, tail: VecDeque::new() })
     }
 
     /// Waits until it says that it is ready.
@@ -122,11 +127,14 @@ impl Sidecar {
     }
 }
 
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        // It may have ended by itself: then there is nothing to end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Children {
+    /// Ends them all and waits until they have ended.
+    pub(super) fn end(&self) {
+        for mut child in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // One that has ended by itself needs no ending.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

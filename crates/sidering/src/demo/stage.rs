@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::files;
 use super::origin::{Speaks, partner_tls, serve};
-use super::sidecar::Sidecar;
+use super::sidecar::{Children, Sidecar};
 
 /// The application's way to every service: the frontend's sidecar.
 pub(super) const OUTBOUND: u16 = 8080;
@@ -39,7 +39,7 @@ struct Net {
 
 impl Stage {
     /// Lays everything out and waits until it runs.
-    pub(super) fn set(backend: &str, driver: &str) -> Result<Self, String> {
+    pub(super) fn set(backend: &str, driver: &str, children: &Children) -> Result<Self, String> {
         let net = Net::take()?;
         let directory = TempDir::with_prefix("sidering-demo-").map_err(text)?;
         let at = directory.path();
@@ -56,10 +56,10 @@ impl Stage {
         }
         open_applications(&net, at)?;
         let mut stage = Self {
-            frontend: Sidecar::start("frontend", at)?,
-            customers_v1: Sidecar::start("customers-v1", at)?,
-            customers_v2: Sidecar::start("customers-v2", at)?,
-            orders: Sidecar::start("orders", at)?,
+            frontend: Sidecar::start("frontend", at, children)?,
+            customers_v1: Sidecar::start("customers-v1", at, children)?,
+            customers_v2: Sidecar::start("customers-v2", at, children)?,
+            orders: Sidecar::start("orders", at, children)?,
             net,
             mesh_authority,
             directory,

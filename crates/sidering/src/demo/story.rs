@@ -49,7 +49,10 @@ fn mtls(stage: &mut Stage, step: &mut Step) -> Told {
     step.fact("client", inbound["source_principal"].clone());
     step.fact("server", outbound["destination_principal"].clone());
     for (fact, key) in [("tls_version", "version"), ("cipher", "cipher"), ("group", "group")] {
-        step.check(format!("both sidecars agree on the {key}"), theirs[key].is_string() && theirs[key] == ours[key]);
+        step.check(
+            format!("both sidecars agree on the {key}"),
+            theirs[key].is_string() && theirs[key] == ours[key],
+        );
         step.fact(fact, theirs[key].clone());
     }
     let status = stage.customers_v1.status()?;
