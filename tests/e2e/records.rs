@@ -49,8 +49,7 @@ fn status_tells_what_runs(run: Run) {
     let status = pair.server.status();
     assert_eq!(status["driver"], run.driver, "{status:#}");
     assert_eq!(status["backend"], run.backend, "{status:#}");
-    let certs = pair.server.ask(&["certs"]).json();
-    assert_eq!(certs["chain"][0]["serial"], pair.server_files.serial.as_str(), "{certs:#}");
+    assert_eq!(status["certificate"]["serial"], pair.server_files.serial.as_str(), "{status:#}");
     let before = pair.server.version();
     pair.server.reload(|| pair.mesh.write("readers.yaml", &allow("readers", "{}")));
     assert!(pair.server.version() > before);

@@ -119,15 +119,17 @@ fn a_file_cut_at_any_byte_keeps_the_last_good_state() {
                  metadata: {name: cut, namespace: default}, spec: {mtls: {mode: STRICT}}}";
     pair.reload(|mesh| mesh.write("cut.yaml", whole));
     for end in 1..whole.len() {
-        let rejected = pair.server.status()["resources"]["rejected"].as_u64();
+        let rejected = rejected_loads(&pair);
         pair.mesh.write("cut.yaml", &whole[..end]);
-        let status = pair.server.wait_status("looking at the cut file", |status| {
-            status["resources"]["rejected"].as_u64() > rejected
-        });
-        let problems = status["resources"]["problems"].to_string();
+        let status = pair.server.wait_status("looking at the cut file", |_| rejected_loads(&pair) > rejected);
+        let problems = status["stale"].to_string();
         assert!(problems.contains("mesh/cut.yaml:1:"), "at {end}: {status:#}");
         Connection::to(pair.server_http()).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
     }
+}
+
+fn rejected_loads(pair: &Pair) -> f64 {
+    pair.server.metric("sidering_config_reloads_total", &["of=\"resources\"", "result=\"rejected\""])
 }
 
 const INGRESS: &str = "\

@@ -61,7 +61,7 @@ fn a_key_that_does_not_fit_keeps_the_old_pair(run: Run) {
     let pair = Pair::start(run);
     let (certificate, key, serial) = pair.pki.sign("server", &Leaf::workload("default", "server"));
     fs::write(&pair.server_files.key, key).expect("the file can be written");
-    pair.server.wait_status("a pair that does not fit", |status| status["credentials"]["stale"] == true);
+    pair.server.wait_status("a pair that does not fit", |status| status["certificate"]["stale"].is_string());
     assert_eq!(presented(&pair), pair.server_files.serial);
     assert_eq!(pair.get("/").status, 200);
     fs::write(&pair.server_files.certificate, certificate).expect("the file can be written");

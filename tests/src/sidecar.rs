@@ -191,39 +191,34 @@ impl Sidecar {
     /// Asks `status` again after each line that the sidecar prints, until the answer fits.
     #[track_caller]
     pub fn wait_status(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        self.wait_answer("status", what, fits)
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let printed = self.stderr.count();
+            let status = self.status();
+            if fits(&status) {
+                return status;
+            }
+            let more = self.stderr.wait_beyond(printed, deadline);
+            assert!(more, "{} has not come to {what}: {status:#}\n{}", self.name, self.stderr.text());
+        }
     }
 
     /// Waits until it presents the certificate with that serial.
     #[track_caller]
     pub fn wait_serial(&self, serial: &str) {
-        self.wait_answer("certs", serial, |certs| certs["chain"][0]["serial"] == serial);
+        self.wait_status(serial, |status| status["certificate"]["serial"] == serial);
     }
 
     /// Waits until the resources in force are not the newest, because of a problem that has that text.
     #[track_caller]
     pub fn wait_stale(&self, text: &str) -> Value {
-        self.wait_status(text, |status| status["resources"]["problems"].to_string().contains(text))
+        self.wait_status(text, |status| status["stale"].to_string().contains(text))
     }
 
     /// Waits until the newest resources are in force.
     #[track_caller]
     pub fn wait_current(&self) {
-        self.wait_status("being current", |status| status["resources"]["stale"] == false);
-    }
-
-    #[track_caller]
-    fn wait_answer(&self, command: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let printed = self.stderr.count();
-            let answer = self.ask(&[command]).json();
-            if fits(&answer) {
-                return answer;
-            }
-            let more = self.stderr.wait_beyond(printed, deadline);
-            assert!(more, "{} has not come to {what}: {answer:#}\n{}", self.name, self.stderr.text());
-        }
+        self.wait_status("being current", |status| status["stale"].is_null());
     }
 
     /// The next line of the access log that fits.

@@ -55,10 +55,10 @@ impl Sidecar {
         self.ask(&["status"])
     }
 
-    /// Asks that after each message until the answer fits.
-    pub(super) fn wait(&mut self, command: &str, fits: impl Fn(&Value) -> bool) -> Result<(), String> {
+    /// Asks `status` after each message until it fits.
+    pub(super) fn wait_status(&mut self, fits: impl Fn(&Value) -> bool) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
-        while !fits(&self.ask(&[command])?) {
+        while !fits(&self.status()?) {
             self.next_message(deadline)?;
         }
         Ok(())

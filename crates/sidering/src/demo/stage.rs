@@ -94,7 +94,7 @@ impl Stage {
         fs::write(self.directory().join("mesh/peer-authentication.yaml"), policy).map_err(text)?;
         for (sidecar, before) in self.sidecars().into_iter().zip(before) {
             let before = before?;
-            sidecar.wait("status", |status| snapshot(status) > before)?;
+            sidecar.wait_status(|status| snapshot(status) > before)?;
         }
         Ok(())
     }
@@ -107,8 +107,8 @@ impl Stage {
         };
         let frontend = serial(WORKLOADS[0])?;
         let customers = serial(WORKLOADS[1])?;
-        self.frontend.wait("certs", |certs| certs["chain"][0]["serial"] == frontend.as_str())?;
-        self.customers_v1.wait("certs", |certs| certs["chain"][0]["serial"] == customers.as_str())?;
+        self.frontend.wait_status(|status| status["certificate"]["serial"] == frontend.as_str())?;
+        self.customers_v1.wait_status(|status| status["certificate"]["serial"] == customers.as_str())?;
         Ok((frontend, customers))
     }
 
