@@ -56,7 +56,7 @@ spec:
     let setup = Pair::with(run).yaml("deny.yaml", deny).yaml("all.yaml", allow("all", "{}"));
     let pair = setup.start();
     assert_eq!(pair.get("/").status, 200);
-    for path in ["/admin", "/admin/users?x=1", "//x/../admin", "/%61dmin"] {
+    for path in ["/admin", "/admin/users?x=1", "/x/../admin", "/%61dmin"] {
         assert_eq!(pair.get(path).status, 403, "{path}");
     }
     let record = pair.server.refusal("denied-by-policy");

@@ -3,9 +3,13 @@
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
-use sidering_tests::{Answer, Connection, HOST, Origin, Pair, Run, on_both_drivers};
+use sidering_tests::{Answer, Bootstrap, Connection, HOST, Origin, Pair, Run, Sidecar, on_both_drivers};
 
-on_both_drivers!(sigterm_drains_and_exits_0, a_second_sigterm_ends_at_once);
+on_both_drivers!(
+    sigterm_drains_and_exits_0,
+    a_second_sigterm_ends_at_once,
+    a_port_that_another_sidecar_holds_is_in_use,
+);
 
 /// An application that answers when told, and says when it was asked.
 fn told_origin() -> (Origin, mpsc::Receiver<()>, mpsc::Sender<()>) {
@@ -53,4 +57,15 @@ fn a_second_sigterm_ends_at_once(run: Run) {
     pair.server.signal_terminate();
     pair.server.wait_exit();
     assert!(busy.read_to_end().unwrap_or_default().is_empty());
+}
+
+/// The workers of one process share its ports; two processes never do, although the kernel would let them.
+fn a_port_that_another_sidecar_holds_is_in_use(run: Run) {
+    let pair = Pair::start(run);
+    let mut second = Bootstrap::new(run, pair.directory(), "second", pair.subnet.ip(2), &pair.server_files);
+    second.labels = vec![("app".into(), "server".into())];
+    let told = Sidecar::refused(&second);
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.stderr.contains("18080") && told.stderr.contains("in use"), "{}", told.stderr);
+    assert_eq!(pair.get("/").status, 200);
 }

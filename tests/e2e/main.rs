@@ -2,7 +2,6 @@
 //! loopback network of its own; nothing sleeps.
 
 mod authorization;
-mod bootstrap;
 mod configs;
 mod demo;
 mod downstream;

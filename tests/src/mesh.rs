@@ -16,8 +16,9 @@ impl Mesh {
     pub fn new(directory: &Path, subnet: Subnet) -> Self {
         let directory = directory.join("mesh");
         fs::create_dir_all(&directory).expect("the test's directory takes directories");
-        let first = subnet.ip(0).to_string();
-        Self { directory, net: first.trim_end_matches(".0").to_owned() }
+        let net = subnet.ip(0).to_string();
+        let net = net.strip_suffix(".0").expect("host 0 ends so");
+        Self { directory, net: net.to_owned() }
     }
 
     /// Where a file of it lies.

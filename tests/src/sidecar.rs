@@ -1,7 +1,6 @@
 //! A sidecar as a child process of the real binary: a bootstrap file from a builder, ready when `start` returns,
 //! everything it prints captured, its answers through the command line as an operator would ask for them.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -19,11 +18,11 @@ use crate::{Connection, Files, PATIENCE, Run, binary};
 /// A bootstrap file in the making: a workload of namespace `default` unless told otherwise.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
-    /// Workload name, its service account and its `app` label.
+    /// Of the workload, and its service account.
     pub name: String,
     /// Of the workload.
     pub namespace: String,
-    /// Of the workload, besides `app`.
+    /// Of the workload; at first `app: NAME`.
     pub labels: Vec<(String, String)>,
     /// Of the workload, and of the port that metrics are read from.
     pub address: IpAddr,
@@ -65,7 +64,7 @@ impl Bootstrap {
         Self {
             name: name.into(),
             namespace: "default".into(),
-            labels: Vec::new(),
+            labels: vec![("app".into(), name.into())],
             address,
             identity: identity.clone(),
             resources: vec![directory.join("mesh")],
@@ -78,10 +77,8 @@ impl Bootstrap {
     /// As YAML.
     pub fn yaml(&self) -> String {
         let Self { name, namespace, address, identity, run, mesh, .. } = self;
-        let mut labels = format!("app: {name}");
-        for (key, value) in &self.labels {
-            let _ = write!(labels, ", {key}: {value}");
-        }
+        let labels: Vec<_> = self.labels.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        let labels = labels.join(", ");
         let resources: Vec<_> = self.resources.iter().map(|path| format!("{path:?}")).collect();
         format!(
             "workload:\n  name: {name}-1\n  namespace: {namespace}\n  serviceAccount: {name}\n  \
@@ -137,11 +134,7 @@ impl Sidecar {
 
     /// Runs one that is expected not to start: its exit code and what it said.
     pub fn refused(bootstrap: &Bootstrap) -> Finished {
-        Self::refused_file(&bootstrap.write())
-    }
-
-    /// The same from a file that somebody else wrote.
-    pub fn refused_file(config: &Path) -> Finished {
+        let config = bootstrap.write();
         run(Command::new("timeout").arg("20").arg(binary()).args(["run", "--config"]).arg(config), b"")
     }
 

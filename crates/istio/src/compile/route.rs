@@ -38,12 +38,15 @@ impl Compiler<'_> {
         let mut domains = Domains::default();
         let mut aliases: Vec<(String, Arc<VirtualHost>)> = Vec::new();
         for (service, number) in services {
-            let routes = match by_host.most_specific(&service.hostname) {
-                Some(found) => self.routes(found, port),
-                None => vec![plain_route(self.cluster(&service.hostname, None, *number), &service.origin)],
+            let (routes, origin) = match by_host.most_specific(&service.hostname) {
+                Some(found) => (self.routes(found, port), found.meta.origin()),
+                None => {
+                    let cluster = self.cluster(&service.hostname, None, *number);
+                    (vec![plain_route(cluster, &service.origin)], service.origin.clone())
+                }
             };
             let name = format!("{}:{number}", service.hostname).into();
-            let virtual_host = Arc::new(VirtualHost { name, routes, origin: service.origin.clone() });
+            let virtual_host = Arc::new(VirtualHost { name, routes, origin });
             domains.add(&service.hostname, &virtual_host);
             aliases.extend(self.aliases(service).into_iter().map(|alias| (alias, virtual_host.clone())));
         }
