@@ -18,7 +18,7 @@ demo:
 test:
 	.ci/prerequisites test
 	cargo build $(WORKSPACE) --all-targets
-	SIDERING_BIN=$(TARGET)/debug/sidering cargo test $(WORKSPACE) $(ARGS)
+	SIDERING_BIN=$(TARGET)/debug/sidering cargo test $(WORKSPACE) --no-fail-fast $(ARGS)
 
 lint:
 	.ci/prerequisites test
