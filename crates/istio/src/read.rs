@@ -267,6 +267,10 @@ impl<'n> Fields<'n> {
 /// The known name that a wrong one was probably meant to be.
 fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = wrong.to_ascii_lowercase().replace('_', "");
+    let begins = |name: &&&'a str| lower.len() >= 4 && name.to_ascii_lowercase().starts_with(&lower);
+    if let Some(longer) = known.iter().filter(begins).min_by_key(|name| name.len()) {
+        return Some(longer);
+    }
     let distance = |name: &&'a str| edits(&lower, &name.to_ascii_lowercase());
     let best = known.iter().copied().min_by_key(distance)?;
     (distance(&best) <= 2 && best.len() > 2).then_some(best)

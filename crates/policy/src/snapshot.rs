@@ -104,7 +104,7 @@ pub struct Chain {
 }
 
 /// Protocol of a chain, and where its traffic goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Filter {
     /// Per request: authorize, route.
     Http(Arc<RouteTable>),

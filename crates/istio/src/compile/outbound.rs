@@ -79,7 +79,8 @@ impl Compiler<'_> {
                 Some((service, number)) => self.tcp_clusters(service, *number, &virtual_services),
                 None => (vec![self.nowhere(&origin)], origin.clone()),
             };
-            chains.push(outbound_chain(&name, ChainMatch::default(), Filter::Tcp(clusters.into()), &by));
+            let filter = Filter::Tcp(clusters.into());
+            chains.extend(bytes_chains(&name, ChainMatch::default(), filter, &by));
         }
         self.listen(Listener {
             name,
@@ -130,29 +131,29 @@ impl Compiler<'_> {
                 let matches = ChainMatch { destinations: matches.destinations.clone(), ..sniffed_at(number) };
                 chains.push(outbound_chain(&service.hostname, matches, Filter::Http(table.clone()), &origin));
             }
-            chains.push(outbound_chain(&service.hostname, matches, Filter::Tcp(clusters.into()), &origin));
+            chains.extend(bytes_chains(&service.hostname, matches, Filter::Tcp(clusters.into()), &origin));
         }
         let everything = ChainMatch { destination_port: Some(number), ..ChainMatch::default() };
         if !chains.is_empty() && !chains.iter().any(|chain| chain.matches == everything) {
             // Chains for some addresses of a port keep the general chain from the others.
-            chains.push(self.undeclared(everything));
+            chains.extend(self.undeclared(everything));
         }
         chains
     }
 
     /// What becomes of connections to what nothing declares.
-    fn undeclared(&mut self, matches: ChainMatch) -> Arc<Chain> {
+    fn undeclared(&mut self, matches: ChainMatch) -> [Arc<Chain>; 2] {
         let (policy, by) = self.effective.outbound_policy();
         let cluster = match policy {
             OutboundTrafficPolicy::AllowAny => WeightedCluster { cluster: self.passthrough(&by), weight: 1 },
             OutboundTrafficPolicy::RegistryOnly => self.nowhere(&by),
         };
-        outbound_chain("undeclared", matches, Filter::Tcp([cluster].into()), &by)
+        bytes_chains("undeclared", matches, Filter::Tcp([cluster].into()), &by)
     }
 
     /// The capture listener, with a chain for what nothing declares.
     fn capture_outbound(&mut self, bind: SocketAddr, mut chains: Vec<Arc<Chain>>) {
-        chains.push(self.undeclared(ChainMatch::default()));
+        chains.extend(self.undeclared(ChainMatch::default()));
         self.listen(Listener {
             name: "virtualOutbound".into(),
             bind: BindAddress::Tcp(bind),
@@ -273,6 +274,12 @@ fn sniffed() -> ChainMatch {
         application_protocols: SNIFFED_HTTP.iter().map(|token| Arc::from(*token)).collect(),
         ..ChainMatch::default()
     }
+}
+
+/// Chains for bytes: beside a chain for sniffed HTTP, which asks for raw ones, raw bytes need one that does so, too.
+fn bytes_chains(name: &str, matches: ChainMatch, filter: Filter, origin: &Origin) -> [Arc<Chain>; 2] {
+    let raw = ChainMatch { transport: Some(Transport::Raw), ..matches.clone() };
+    [raw, matches].map(|matches| outbound_chain(name, matches, filter.clone(), origin))
 }
 
 fn outbound_chain(name: &str, matches: ChainMatch, filter: Filter, origin: &Origin) -> Arc<Chain> {

@@ -144,13 +144,10 @@ fn read_egress(node: &Node, namespace: &str, r: &mut Reader<'_>) -> Option<Egres
     if bind.is_some() && port.is_none() {
         r.error(node, "an egress listener with a `bind` needs a `port`");
     }
-    let mut hosts = Vec::new();
-    if let Some(n) = f.get("hosts") {
-        for (text, at) in r.texts(n, "hosts") {
-            hosts.extend(read_host(text, namespace, at, r));
-        }
-    }
-    if hosts.is_empty() {
+    let listed = f.get("hosts").map(|n| r.texts(n, "hosts")).unwrap_or_default();
+    let none = listed.is_empty();
+    let hosts = listed.into_iter().filter_map(|(text, at)| read_host(text, namespace, at, r)).collect();
+    if none {
         r.error(node, "an egress listener needs `hosts`, such as [\"./*\"]");
     }
     f.done(r);

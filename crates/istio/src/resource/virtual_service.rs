@@ -185,9 +185,9 @@ fn read_http(node: &Node, meta: &Meta, r: &mut Reader<'_>) -> HttpRoute {
     let closed = unexecuted.into_iter().any(|name| f.get(name).is_some());
     f.later(&unexecuted, r);
     f.later(&["retries", "mirror", "mirrors", "mirrorPercentage", "corsPolicy"], r);
+    let answered = ["route", "directResponse"].into_iter().any(|name| f.get(name).is_some());
     f.done(r);
-    let unanswered = route.is_empty() && direct.is_none() && abort.is_none();
-    if unanswered && !closed {
+    if !answered && !closed {
         r.error(node, "an http route needs `route`, `directResponse` or `redirect`");
     }
     if !route.is_empty() && direct.is_some() {

@@ -179,7 +179,7 @@ spec:
         (9092, BYTES, Err("plaintext, and PeerAuthentication shop/orders (x.yaml:4:100) wants mutual TLS")),
         (7000, HTTP1, Ok("inbound passthrough plaintext http")),
         (7000, BYTES, Ok("inbound passthrough plaintext tcp")),
-        (15006, BYTES, Err("nothing is configured for port 15006")),
+        (15006, BYTES, Err("nothing is configured for such a connection to port 15006")),
     ] {
         let took = accepted(&snapshot, "virtualInbound", port, opens).map(|chain| chain.name.to_string());
         assert_eq!(
