@@ -211,10 +211,10 @@ fn seen<'s>(services: &'s [Arc<Service>], hosts: &[HostSelector], port: u16) -> 
                 0 => service.ports.iter().map(|port| port.number).min(),
                 port => service.port(port).map(|port| port.number),
             };
-            if let Some(number) = number {
-                if names.insert(&service.hostname) {
-                    found.push((service, number));
-                }
+            if let Some(number) = number
+                && names.insert(&service.hostname)
+            {
+                found.push((service, number));
             }
         }
     }

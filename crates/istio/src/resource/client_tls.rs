@@ -92,13 +92,13 @@ fn validate(tls: &ClientTls, node: &Node, crl: Option<&Node>, meta: &Meta, r: &m
         if own_files || tls.ca_certificates.is_some() || crl.is_some() {
             r.error(node, "credentialName excludes clientCertificate, privateKey, caCertificates and caCrl");
         }
-        if let Some(path) = name.strip_prefix("configmap://").filter(|path| path.contains('/')) {
-            if !path.starts_with(&format!("{}/", meta.namespace)) {
-                r.error(
-                    node,
-                    format!("credentialName {name:?} must be in the rule's namespace {}", meta.namespace),
-                );
-            }
+        if let Some(path) = name.strip_prefix("configmap://").filter(|path| path.contains('/'))
+            && !path.starts_with(&format!("{}/", meta.namespace))
+        {
+            r.error(
+                node,
+                format!("credentialName {name:?} must be in the rule's namespace {}", meta.namespace),
+            );
         }
     }
     if tls.mode == TlsMode::Mutual && tls.credential.is_none() {

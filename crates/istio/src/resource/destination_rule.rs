@@ -53,10 +53,10 @@ pub(crate) fn parse(document: &Node, r: &mut Reader<'_>) -> Option<DestinationRu
     let selector = selector.filter(|labels| !labels.is_empty());
     let export = f.get("exportTo");
     let export_to = export.map(|n| read_export_to(n, &meta.namespace, false, r)).unwrap_or_default();
-    if let (Some(n), Some(_)) = (export, &selector) {
-        if export_to.iter().any(|name| &**name != "." && **name != *meta.namespace) {
-            r.error(n, "a rule with a workloadSelector is for its own namespace alone; write exportTo: [.]");
-        }
+    if let (Some(n), Some(_)) = (export, &selector)
+        && export_to.iter().any(|name| &**name != "." && **name != *meta.namespace)
+    {
+        r.error(n, "a rule with a workloadSelector is for its own namespace alone; write exportTo: [.]");
     }
     let policy = f.get("trafficPolicy").map(|n| Arc::new(traffic_policy::read(n, &meta, r)));
     let mut subsets: Vec<Arc<Subset>> = Vec::new();
