@@ -212,20 +212,21 @@ impl<S: Stream> Connection<S> {
         if matches!(step, Poll::Ready(Ok(()))) {
             step = Pin::new(&mut self.io).poll_flush(cx);
         }
-        let broken = match step {
+        let (broken, failure) = match step {
             Poll::Ready(Ok(())) => {
                 self.writing.rest();
                 return Poll::Ready(Ok(()));
             }
-            Poll::Ready(Err(error)) => Broken::Io(error.kind()),
+            // The error itself is told once: a layer below may have put its own reason into it.
+            Poll::Ready(Err(error)) => (Broken::Io(error.kind()), error.into()),
             Poll::Pending => {
                 ready!(self.writing.poll_over(self.limits.body, cx));
-                Broken::TimedOut
+                (Broken::TimedOut, Broken::TimedOut.into())
             }
         };
         self.keep_alive = false;
         self.broken = Some(broken);
-        Poll::Ready(Err(broken.into()))
+        Poll::Ready(Err(failure))
     }
 
     /// Queues the end of the body being sent; ready when all of it is with the stream.

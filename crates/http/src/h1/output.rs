@@ -68,12 +68,12 @@ impl Output {
         Poll::Ready(Ok(()))
     }
 
-    fn advance(&mut self, mut taken: usize) {
-        for part in [&mut self.before as &mut dyn Buf, &mut self.large, &mut self.behind] {
-            let here = taken.min(part.remaining());
-            part.advance(here);
-            taken -= here;
-        }
+    fn advance(&mut self, taken: usize) {
+        let before = taken.min(self.before.len());
+        let large = (taken - before).min(self.large.len());
+        self.before.advance(before);
+        self.large.advance(large);
+        self.behind.advance(taken - before - large);
         if self.large.is_empty() {
             self.large = Bytes::new();
             if self.before.is_empty() {

@@ -166,11 +166,17 @@ pub(super) fn response(
 /// message after the fact are left out (RFC 9110, 6.5.1).
 pub(super) fn trailers(wire: Bytes, limits: &Limits) -> Result<Headers, Malformed> {
     let mut headers = fields(&wire, &wire, limits, &mut Seen::default())?;
-    headers.retain(|name, _| !NEVER_TRAILERS.iter().any(|never| name.eq_ignore_ascii_case(never)));
+    headers.retain(|name, _| {
+        let starts =
+            |with: &str| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+        // Proxies speak to each other by these, and in heads only.
+        let between_proxies = starts("x-forwarded-") || starts("x-envoy-");
+        !between_proxies && !NEVER_TRAILERS.iter().any(|never| name.eq_ignore_ascii_case(never))
+    });
     Ok(headers)
 }
 
-const NEVER_TRAILERS: [&str; 28] = [
+const NEVER_TRAILERS: [&str; 27] = [
     "authorization",
     "cache-control",
     "connection",
@@ -198,7 +204,6 @@ const NEVER_TRAILERS: [&str; 28] = [
     "transfer-encoding",
     "upgrade",
     "www-authenticate",
-    "x-forwarded-client-cert",
 ];
 
 /// The start line without its CRLF, and the rest.

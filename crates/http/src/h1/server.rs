@@ -62,11 +62,12 @@ impl<S: Stream> Connection<S> {
                 }
                 continue;
             }
-            if drain.poll_started(cx).is_ready() {
-                return Poll::Ready(Ok(Next::End(Outcome::Closed)));
-            }
             self.release();
-            match ready!(self.poll_fill(self.limits.idle, Phase::Head, cx)) {
+            let Poll::Ready(filled) = self.poll_fill(self.limits.idle, Phase::Head, cx) else {
+                // A request that is here already is served still.
+                return drain.poll_started(cx).map(|()| Ok(Next::End(Outcome::Closed)));
+            };
+            match filled {
                 // The clock of the head starts now.
                 Ok(true) => self.reading.rest(),
                 Err(Failure::TimedOut(_)) => return Poll::Ready(Ok(Next::End(Outcome::Idle))),

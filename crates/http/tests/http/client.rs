@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use sidering_http::{
     Client, Exchange, Failure, HeaderName, Headers, Length, Limits, Malformed, Method, Progress, RequestHead,
     ResponseHead,
@@ -31,6 +32,18 @@ async fn fetch(script: Script, request: &RequestHead) -> Result<(u16, String, bo
 /// `fetch` of what a server sends before it falls silent.
 fn fetched(raw: &str, request: &RequestHead) -> Result<(u16, String, bool), Failure> {
     run(fetch(Script::new([Step::Asked, Step::Bytes(raw.into()), Step::Stall]).0, request))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn random_responses_end_in_order(raw in any::<Vec<u8>>()) {
+        for head in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello"] {
+            let (script, _) = Script::answering(&[head.as_bytes(), &raw].concat());
+            let _ = run(fetch(script, &get()));
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use sidering_http::{
     Body, Drain, Failure, HeaderName, Headers, Length, Limits, Malformed, Outcome, Phase, Responder,
     ResponseHead, serve,
@@ -13,6 +14,19 @@ use sidering_http::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use crate::support::{Echo, Script, Step, With, cut_at, impatient, join, run, served, whole};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn random_requests_end_in_order(raw in any::<Vec<u8>>(), cut in any::<prop::sample::Index>()) {
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        for raw in [raw.clone(), [&head[..], &raw].concat()] {
+            let (script, _) = Script::new(cut_at(&raw, cut.index(raw.len() + 1)));
+            let _ = served(script.taking(5), &Echo::default(), &Limits::default());
+        }
+    }
+}
 
 /// The output and the log of `Echo` for what a client sends before it closes.
 fn echoed(raw: &str) -> (String, Vec<String>, Result<Outcome, Failure>) {
@@ -289,6 +303,16 @@ fn a_drain_ends_idle_connections_at_once_and_others_after_their_response() {
 }
 
 #[test]
+fn a_drain_does_not_lose_the_request_that_is_here_already() {
+    let drain = Drain::new();
+    drain.start();
+    let request = Step::Bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec());
+    let (script, seen) = Script::new([request, Step::Stall]);
+    assert_eq!(run(serve(script, &Echo::default(), &Limits::default(), &drain)).unwrap(), Outcome::Closed);
+    assert_eq!(seen.text(), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+}
+
+#[test]
 fn the_handler_may_close_after_its_response() {
     let last = With(async |_, _, mut responder: Responder<Script>| {
         responder.close_afterwards();
@@ -388,7 +412,8 @@ fn a_body_kept_beyond_its_exchange_reads_nothing() {
     let handler = With(async |_, body, responder: Responder<Script>| {
         let old = kept.borrow_mut().replace(body);
         if let Some(mut old) = old {
-            results.borrow_mut().push(whole(&mut old).await.map_err(|failure| failure.to_string()));
+            let result = whole(&mut old).await.map_err(|failure| failure.to_string());
+            results.borrow_mut().push(result);
         }
         responder.respond_full(&ResponseHead::new(200), b"")
     });

@@ -354,7 +354,7 @@ fn an_upgrade_is_confirmed_exactly() {
 #[test]
 fn trailers_that_reframe_reroute_or_authenticate_are_dropped() {
     let wire = Bytes::from_static(
-        b"X-Sum: 1\r\nContent-Length: 5\r\ntransfer-encoding: chunked\r\nHost: b\r\nAuthorization: x\r\ngrpc-status: 0\r\n\r\n",
+        b"X-Sum: 1\r\nContent-Length: 5\r\ntransfer-encoding: chunked\r\nHost: b\r\nAuthorization: x\r\nX-Forwarded-Client-Cert: y\r\nx-envoy-internal: true\r\ngrpc-status: 0\r\n\r\n",
     );
     let names: Vec<_> =
         trailers(wire, &Limits::default()).unwrap().iter().map(|(name, _)| name.to_owned()).collect();
