@@ -26,7 +26,7 @@ async fn fetch(script: Script, request: &RequestHead) -> Result<(u16, String, bo
     finish(&mut exchange).await?;
     let head = head(&mut exchange).await?;
     let body = whole(&mut exchange.body).await?;
-    Ok((head.status, body, exchange.finish().is_some_and(|mut client| client.is_reusable())))
+    Ok((head.status, body, exchange.finish().is_some()))
 }
 
 /// `fetch` of what a server sends before it falls silent.
@@ -221,6 +221,21 @@ fn a_connection_that_closed_while_idle_is_seen_before_it_is_used() {
                 assert_eq!(exchange.progress(), Progress::default());
             }
         }
+    });
+}
+
+#[test]
+fn what_a_server_says_unasked_is_no_response_to_the_next_request() {
+    run(async {
+        let response = Step::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
+        let (script, seen) = Script::new([Step::Asked, response.clone(), response, Step::Stall]);
+        let mut exchange = Client::http1(script, &Limits::default()).start(&get(), NO_BODY);
+        finish(&mut exchange).await.unwrap();
+        head(&mut exchange).await.unwrap();
+        let sent = seen.text();
+        let mut exchange = exchange.finish().unwrap().start(&get(), NO_BODY);
+        assert!(matches!(head(&mut exchange).await, Err(Failure::Closed)));
+        assert_eq!(seen.text(), sent, "and the request was not sent");
     });
 }
 
