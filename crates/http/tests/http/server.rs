@@ -334,6 +334,10 @@ fn each_wait_has_its_limit() {
     );
     let outcome = served(stalls("GET / HT"), &echo, &impatient()).unwrap();
     assert_eq!(outcome, Outcome::Malformed(Malformed::HeadTimeout));
+    let (script, _) = Script::new([Step::Wait, Step::Bytes(b"GET / HT".to_vec()), Step::Stall]);
+    let patient_between = Limits { idle: Limits::default().idle, ..impatient() };
+    let outcome = served(script, &echo, &patient_between).unwrap();
+    assert_eq!(outcome, Outcome::Malformed(Malformed::HeadTimeout), "each limit for its own wait");
     echo.log.take();
     let outcome =
         served(stalls("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab"), &echo, &impatient());
@@ -360,7 +364,7 @@ fn a_reader_that_does_not_read_bounds_what_is_queued() {
         let queued = Rc::new(Cell::new(0_usize));
         let handler = With(async |_, _, responder: Responder<tokio::io::DuplexStream>| {
             let mut writer = responder.respond(&ResponseHead::new(200), Length::Unknown);
-            while poll_fn(|cx| writer.poll_ready(cx)).await.is_ok() {
+            while queued.get() < 1_000_000 && poll_fn(|cx| writer.poll_ready(cx)).await.is_ok() {
                 writer.write(Bytes::from(vec![0; 1000]));
                 queued.set(queued.get() + 1000);
             }
