@@ -6,6 +6,7 @@ mod inbound;
 mod outbound;
 mod route;
 mod rules;
+mod warnings;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -53,12 +54,14 @@ pub fn compile(
         compiler.diagnostics.dedup();
         return Err(compiler.diagnostics);
     }
+    let warnings = compiler.warnings();
     Ok(Snapshot {
         listeners: compiler.listeners.into_iter().map(Arc::new).collect(),
         clusters: compiler.clusters,
         identity,
         trust_domains: effective.mesh.trust_domains().into(),
         path_normalization: effective.mesh.path_normalization,
+        warnings,
         ..Snapshot::default()
     })
 }

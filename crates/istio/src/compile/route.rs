@@ -88,6 +88,11 @@ impl Compiler<'_> {
             aliases.push(format!("{name}.{namespace}"));
             aliases.push(format!("{name}.{namespace}.svc"));
         }
+        if service.headless {
+            // Its endpoints have names of their own below it.
+            let names = std::iter::once(&*service.hostname).chain(aliases.iter().map(String::as_str));
+            aliases.extend(names.map(|name| format!("*.{name}")).collect::<Vec<_>>());
+        }
         for net in service.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len()) {
             aliases.push(net.addr().to_string());
             if net.addr().is_ipv6() {

@@ -157,6 +157,8 @@ impl Parsing {
             }
         } else if let Some((_, why)) = IGNORED.iter().find(|(known, _)| *known == kind) {
             r.warning(document, format!("{kind} is ignored: {why}"));
+        } else if api_version.starts_with(SECURITY.0) {
+            r.error(document, format!("{} has no kind {kind:?}; check its spelling", SECURITY.0));
         } else {
             r.warning(
                 document,
@@ -242,7 +244,8 @@ fn is_known_version(
         return true;
     }
     let slash = if group.0.is_empty() { "" } else { "/" };
-    if own == group.0 || !is_foreign_group(own) {
+    // Others have a Service, too; a security resource of a misspelled group must not be passed over.
+    if own == group.0 || group.0 != KUBERNETES.0 {
         r.error(
             node,
             format!("{kind} has no apiVersion {written:?}; write {}{slash}{}", group.0, group.1[0]),
@@ -254,11 +257,6 @@ fn is_known_version(
         );
     }
     false
-}
-
-/// A group that has kinds of the same name as Istio's, such as Knative's Service.
-fn is_foreign_group(group: &str) -> bool {
-    !group.is_empty() && !group.ends_with("istio.io")
 }
 
 #[cfg(test)]

@@ -65,6 +65,20 @@ fn a_service_has_many_names() {
 }
 
 #[test]
+fn the_endpoints_of_a_headless_service_have_names_below_it() {
+    let store = "apiVersion: v1\nkind: Service\nmetadata: {name: store, namespace: shop}\nspec: {clusterIP: None, selector: {app: s}, ports: [{name: http, port: 80}]}\n---\n";
+    let snapshot = snapshot(&client(store));
+    for host in ["store", "store-0.store", "store-0.store.shop.svc.cluster.local"] {
+        let expected = to("store.shop.svc.cluster.local");
+        assert_eq!(
+            routed(&snapshot, LISTENER, &Asks { host, port: 80, ..Asks::default() }),
+            expected,
+            "{host}"
+        );
+    }
+}
+
+#[test]
 fn a_name_in_full_is_never_taken_by_an_alias() {
     let snapshot = snapshot(&client(&service("zoo", "orders.shop", "")));
     assert_eq!(

@@ -48,7 +48,15 @@ fn what_is_no_resource_of_ours() {
         ),
         (
             "apiVersion: security.istio.io/v1\nkind: PeerAuthorisation",
-            "x.yaml:1:1: warning: unknown kind \"PeerAuthorisation\" (security.istio.io/v1) is ignored; check its spelling",
+            "x.yaml:1:1: error: security.istio.io has no kind \"PeerAuthorisation\"; check its spelling",
+        ),
+        (
+            "apiVersion: security.isito.io/v1\nkind: PeerAuthentication",
+            "x.yaml:1:1: error: PeerAuthentication has no apiVersion \"security.isito.io/v1\"; write security.istio.io/v1",
+        ),
+        (
+            "apiVersion: example.com/v1\nkind: Orchard",
+            "x.yaml:1:1: warning: unknown kind \"Orchard\" (example.com/v1) is ignored; check its spelling",
         ),
         (
             "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nspec: {}",
