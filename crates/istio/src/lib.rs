@@ -17,4 +17,4 @@ pub use compile::{CaptureListeners, compile};
 pub use diagnostic::{Diagnostic, Severity};
 pub use effective::{Authentication, DecidedMode, Effective, Workload};
 pub use mesh::{MeshConfig, OutboundTrafficPolicy, TlsParameters};
-pub use resource::{Action, MtlsMode, Protocol, Resources, Source, parse};
+pub use resource::{Action, MtlsMode, Resources, Source, parse};

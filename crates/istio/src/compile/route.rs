@@ -1,7 +1,7 @@
 //! Route tables: the virtual hosts of a service port, each with its VirtualService's routes or the default one
 //! (istio-semantics 6.3).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use sidering_policy::{
@@ -51,11 +51,15 @@ impl Compiler<'_> {
             aliases.extend(self.aliases(service).into_iter().map(|alias| (alias, virtual_host.clone())));
         }
         // Hosts that are no service's: Istio takes their port to be 80.
+        let names: HashSet<&str> = services.iter().map(|(service, _)| &*service.hostname).collect();
         for virtual_service in
             virtual_services.iter().filter(|service| port == 80 && !service.http.is_empty())
         {
             for host in &virtual_service.hosts {
-                if !services.iter().any(|(service, _)| host::is_within(&service.hostname, host)) {
+                let covers = |(service, _): &ServicePort<'_>| host::is_within(&service.hostname, host);
+                let is_service =
+                    names.contains(&**host) || (host.starts_with('*') && services.iter().any(covers));
+                if !is_service {
                     let name = format!("{host}:{port}").into();
                     let routes = self.routes(virtual_service, port);
                     let origin = virtual_service.meta.origin();

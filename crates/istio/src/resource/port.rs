@@ -10,7 +10,7 @@ use crate::yaml::Node;
 
 /// What a port is declared to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/1.1.
     Http,
     /// HTTP/2 in clear text.
