@@ -1,0 +1,61 @@
+//! The commands that need no running sidecar.
+
+use std::path::Path;
+
+use crate::place::{Place, STRICT, sidering};
+
+#[test]
+fn a_certificate_authority_is_made_and_issues() {
+    let place = Place::new();
+    place.sidering(&["ca", "init", "--directory", "ca"]).is(2, &["ca/ca.pem exists already"]);
+    let issue = |arguments: &[&str]| place.sidering(&[&["ca", "issue", "--out", "x"], arguments].concat());
+    issue(&["--directory", "nowhere", "--id", "spiffe://a/b"]).is(2, &["nowhere/ca.pem"]);
+    issue(&["--directory", "ca", "--id", "https://a/b"]).is(2, &["spiffe://"]);
+    issue(&["--directory", "ca", "--namespace", "shop"]).is(2, &["--service-account"]);
+    let id = "spiffe://cluster.local/ns/a/sa/b";
+    let said = issue(&["--directory", "ca", "--id", id, "--lifetime", "1h", "--dns", "b.a.svc", "b"]);
+    said.is(0, &[]);
+    assert!(said.out.contains("issued spiffe://cluster.local/ns/a/sa/b: x.pem and x.key"), "{said:?}");
+    assert!(place.path("x.pem").exists() && place.path("x.key").exists());
+}
+
+#[test]
+fn whoever_asks_a_sidecar_that_is_not_there_is_told() {
+    let place = Place::new();
+    for command in ["status", "certs", "drain", "explain"] {
+        place
+            .sidering(&[command, "--socket", "admin.sock"])
+            .is(3, &["admin.sock: ", "is the sidecar running"]);
+    }
+    place.sidering(&["status", "--config", "sidering.yaml"]).is(3, &["admin.sock"]);
+    place
+        .sidering(&["wait", "--socket", "admin.sock", "--timeout", "100ms"])
+        .is(124, &["not ready after 100ms"]);
+    place.sidering(&["explain", "nonsense", "--socket", "admin.sock"]).is(1, &["nonsense"]);
+    place.sidering(&["stats"]).is(2, &["stats"]);
+    place.sidering(&["run"]).is(2, &["--config"]);
+}
+
+#[test]
+fn lint_names_every_line() {
+    let place = Place::new();
+    let sound = place.sidering(&["lint", "mesh"]);
+    assert_eq!((sound.code, sound.out.as_str()), (0, ""), "{sound:?}");
+    place.write("mesh/broken.yaml", &STRICT.replace("STRICT", "STRIKT").replace("default", "broken"));
+    let found = place.sidering(&["lint", "mesh"]);
+    found.is(1, &["1 finding"]);
+    assert!(found.out.starts_with("mesh/broken.yaml:4:"), "{found:?}");
+    let found = place.sidering(&["lint", "mesh", "-o", "json"]);
+    let found: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+    assert_eq!((&found[0]["line"], &found[0]["severity"]), (&4.into(), &"error".into()), "{found:#}");
+    place.sidering(&["lint", "nowhere"]).is(2, &["nowhere: no such file or directory"]);
+}
+
+#[test]
+fn the_version_says_what_runs_here() {
+    let said = sidering(Path::new("."), &["version", "-o", "json"]);
+    let version: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(version["drivers"].as_array().unwrap().contains(&"epoll".into()), "{version:#}");
+    assert!(!version["backends"].as_array().unwrap().is_empty(), "{version:#}");
+}

@@ -1,0 +1,248 @@
+//! A sidecar that runs: ready, asked, reloaded, drained. No traffic goes through it but what shows that it listens.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::place::{BOOTSTRAP, Place, STRICT, Said};
+
+/// Killed when dropped.
+struct Running<'a> {
+    place: &'a Place,
+    child: Child,
+    log: BufReader<ChildStderr>,
+}
+
+impl<'a> Running<'a> {
+    /// Starts it and waits for the line that says it is ready.
+    #[track_caller]
+    fn start(place: &'a Place) -> (Self, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidering"));
+        command.args(["run", "--config", "sidering.yaml"]).current_dir(place.path(""));
+        let mut child = command.env_remove("RUST_LOG").stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Self { place, child, log };
+        let line = running.said("sidering ready");
+        (running, line)
+    }
+
+    /// The next line of its log with that text.
+    #[track_caller]
+    fn said(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            let read = self.log.read_line(&mut line).unwrap();
+            assert!(read > 0, "it never said {text:?}: {seen}");
+            if line.contains(text) {
+                return line;
+            }
+            seen += &line;
+        }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Said {
+        self.place.sidering(&[arguments, &["--config", "sidering.yaml"]].concat())
+    }
+
+    #[track_caller]
+    fn status(&self) -> Value {
+        let said = self.ask(&["status", "-o", "json"]);
+        said.is(0, &[]);
+        serde_json::from_str(&said.out).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn exit_code(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // One that has ended already is what some tests want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One request, and everything that comes back.
+fn http(address: &str, method: &str, path: &str, host: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+#[test]
+fn it_says_what_it_decided_and_answers_over_the_socket() {
+    let place = Place::new();
+    let (running, ready) = Running::start(&place);
+    assert!(ready.contains("spiffe://cluster.local/ns/shop/sa/orders"), "{ready}");
+    assert!(ready.contains("epoll"), "{ready}");
+    running.ask(&["wait"]).is(0, &[]);
+    let status = running.status();
+    assert_eq!(
+        (&status["ready"], &status["version"], &status["stale"]),
+        (&true.into(), &1.into(), &Value::Null)
+    );
+    assert_eq!(status["authentication"]["default"]["mode"], "STRICT");
+    let by = status["authentication"]["default"]["by"].as_str().unwrap();
+    assert!(by.starts_with("PeerAuthentication shop/default (mesh/strict.yaml:4:"), "{by}");
+    let certs: Value = serde_json::from_str(&running.ask(&["certs", "-o", "json"]).out).unwrap();
+    assert_eq!(certs["chain"][0]["names"][0], "spiffe://cluster.local/ns/shop/sa/orders");
+    assert_eq!(certs["chain"][0]["serial"], status["certificate"]["serial"]);
+    assert!(!certs.to_string().contains("PRIVATE"), "{certs:#}");
+    running.ask(&["explain", "last"]).is(1, &["nothing was refused"]);
+    running.ask(&["explain", "7"]).is(1, &["no record"]);
+    let text = running.ask(&["status"]).out;
+    assert!(text.starts_with("ready: spiffe://cluster.local/ns/shop/sa/orders\nsnapshot 1 since "), "{text}");
+}
+
+#[test]
+fn the_tcp_addresses_read_and_change_nothing() {
+    let place = Place::new();
+    let admin = "admin: {socket: admin.sock, address: \"127.87.1.1:15000\"}\n\
+                 stats: {address: \"127.87.1.1:15020\"}\nreadiness: {address: \"127.87.1.1:15021\"}";
+    place.write("sidering.yaml", &BOOTSTRAP.replace("admin: {socket: admin.sock}", admin));
+    let (_running, _) = Running::start(&place);
+    let get = |port: u16, path: &str| http(&format!("127.87.1.1:{port}"), "GET", path, "127.87.1.1");
+    for path in [
+        "/ready",
+        "/healthz/ready",
+        "/live",
+        "/status",
+        "/explain",
+        "/certs",
+        "/version",
+        "/stats/prometheus",
+    ] {
+        let reply = get(15000, path);
+        assert!(reply.starts_with("HTTP/1.1 200 "), "{path}: {reply}");
+    }
+    for path in ["/drain", "/reload"] {
+        let reply = http("127.87.1.1:15000", "POST", path, "localhost");
+        assert!(reply.starts_with("HTTP/1.1 404 "), "{path}: {reply}");
+    }
+    let rebound = http("127.87.1.1:15000", "GET", "/status", "evil.example");
+    assert!(rebound.starts_with("HTTP/1.1 421 ") && !rebound.contains("orders"), "{rebound}");
+    assert!(get(15020, "/status").starts_with("HTTP/1.1 404 "));
+    assert!(get(15021, "/stats/prometheus").starts_with("HTTP/1.1 404 "));
+    assert!(get(15021, "/healthz/ready").starts_with("HTTP/1.1 200 "));
+    let metrics = get(15020, "/stats/prometheus");
+    for line in [
+        "sidering_ready 1",
+        "sidering_snapshot_version 1",
+        "sidering_config_stale{of=\"resources\"} 0",
+        "sidering_config_reloads_total{of=\"resources\",result=\"accepted\"} 1",
+        "sidering_certificate_expiry_seconds{kind=\"leaf\",serial=",
+        "istio_tcp_connections_opened_total{reporter=\"destination\",destination_workload=\"orders-1\"",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+}
+
+#[test]
+fn a_reload_is_taken_or_named_by_its_line() {
+    let place = Place::new();
+    let (mut running, _) = Running::start(&place);
+    place.write("mesh/strict.yaml", &STRICT.replace("STRICT", "STRIKT"));
+    let said = running.said("resources refused, snapshot 1 stays");
+    assert!(said.contains("mesh/strict.yaml:4:"), "{said}");
+    let status = running.status();
+    assert!(status["stale"][0].as_str().unwrap().contains("mesh/strict.yaml:4:"), "{status:#}");
+    assert_eq!((&status["version"], &status["ready"]), (&1.into(), &true.into()));
+    place.write("mesh/strict.yaml", &STRICT.replace("STRICT", "PERMISSIVE"));
+    running.said("snapshot 2 is in force");
+    assert_eq!(running.status()["authentication"]["default"]["mode"], "PERMISSIVE");
+    running.signal("HUP");
+    running.said("snapshot 3 is in force");
+    place.issue("orders");
+    running.said("credentials 3 from orders.pem are in use");
+    fs::remove_file(place.path("mesh/strict.yaml")).unwrap();
+    place.write(
+        "mesh/other.yaml",
+        &STRICT
+            .replace("name: default", "name: other")
+            .replace("mtls", "selector: {matchLabels: {app: x}}, mtls"),
+    );
+    running.said("no PeerAuthentication selects this workload any more");
+}
+
+#[test]
+fn the_socket_is_private_and_goes_with_the_process() {
+    use std::os::unix::fs::MetadataExt;
+    let place = Place::new();
+    let (running, _) = Running::start(&place);
+    assert_eq!(fs::metadata(place.path("admin.sock")).unwrap().mode() & 0o777, 0o600);
+    let second = place.sidering(&["run", "--config", "sidering.yaml"]);
+    second.is(2, &["admin.socket: cannot listen on admin.sock: another process answers on it"]);
+    running.ask(&["wait"]).is(0, &[]);
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), Some(0));
+    assert!(!place.path("admin.sock").exists());
+}
+
+#[test]
+fn a_socket_that_a_crash_left_behind_is_replaced() {
+    let place = Place::new();
+    let (mut crashed, _) = Running::start(&place);
+    crashed.child.kill().unwrap();
+    crashed.child.wait().unwrap();
+    assert!(place.path("admin.sock").exists());
+    let (running, _) = Running::start(&place);
+    running.ask(&["wait"]).is(0, &[]);
+}
+
+#[test]
+fn a_drained_sidecar_is_not_ready_and_stays_until_it_is_terminated() {
+    let place = Place::new();
+    let (mut running, _) = Running::start(&place);
+    let said = running.ask(&["drain"]);
+    said.is(0, &[]);
+    assert_eq!(said.out, "drained\n");
+    assert_eq!((&running.status()["draining"], &running.status()["ready"]), (&true.into(), &false.into()));
+    running.ask(&["wait", "--timeout", "100ms"]).is(124, &["draining"]);
+    running.signal("TERM");
+    running.said("drained");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn a_ring_asked_for_by_name_and_refused_is_an_environment_error() {
+    use std::os::unix::process::CommandExt;
+    const DIRECTORY: &str = "SIDERING_TEST_WITHOUT_IO_URING";
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        refuse_io_uring();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidering"));
+        let error = command.args(["run", "--config", "sidering.yaml"]).current_dir(directory).exec();
+        panic!("{error}");
+    }
+    let place = Place::new();
+    place.write("sidering.yaml", &BOOTSTRAP.replace("driver: epoll", "driver: io_uring"));
+    let name = "running::a_ring_asked_for_by_name_and_refused_is_an_environment_error";
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--nocapture"]).env(DIRECTORY, place.path(""));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("io_uring") && said.lines().count() == 1, "{said}");
+}
+
+/// From here on this thread, and what it becomes, cannot make a ring.
+fn refuse_io_uring() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    let rules = std::collections::BTreeMap::from([(libc::SYS_io_uring_setup, Vec::new())]);
+    let refusal = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, architecture).unwrap();
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+}
