@@ -39,7 +39,7 @@ impl Subject<'_> {
     }
 
     fn satisfies(&self, clause: &Clause, effect: Effect) -> bool {
-        if self.request.is_none() && clause.any.iter().any(Matcher::is_http_only) {
+        if clause.any.is_empty() || !clause.any.iter().all(|matcher| self.can_answer(matcher)) {
             // The producer should have reduced it (istio-semantics 4.5): ALLOW shrinks, DENY grows.
             return effect == Effect::Deny;
         }
@@ -48,6 +48,18 @@ impl Subject<'_> {
             (Effect::Allow, true) | (Effect::Deny, false) => Quantifier::Any,
         };
         clause.any.iter().any(|matcher| self.matches(matcher, quantifier)) != clause.negated
+    }
+
+    /// HTTP-only attributes have no value on TCP, and of the pseudo-headers only two are kept.
+    fn can_answer(&self, matcher: &Matcher) -> bool {
+        match matcher {
+            Matcher::Host(_) | Matcher::Method(_) | Matcher::Path(_) => self.request.is_some(),
+            Matcher::Header(name, _) => {
+                let known = !name.starts_with(':') || matches!(&**name, ":authority" | ":method");
+                known && self.request.is_some()
+            }
+            _ => true,
+        }
     }
 
     fn matches(&self, matcher: &Matcher, quantifier: Quantifier) -> bool {
@@ -108,12 +120,6 @@ impl RequestFacts<'_> {
     /// RFC 9110 5.3: a repeated header means the same as its values joined by commas.
     fn joined(&self, name: &str) -> Vec<u8> {
         crate::route::joined(self.header, name).unwrap_or_default()
-    }
-}
-
-impl Matcher {
-    fn is_http_only(&self) -> bool {
-        matches!(self, Self::Host(_) | Self::Method(_) | Self::Path(_) | Self::Header(..))
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Rule {
 pub struct Clause {
     /// Holds when none matches.
     pub negated: bool,
-    /// Any of these.
+    /// Any of these. Empty cannot be evaluated: never in ALLOW, always in DENY.
     pub any: Vec<Matcher>,
 }
 
@@ -82,9 +82,10 @@ pub enum Matcher {
     Method(StringMatch),
     /// The normalised path without its query.
     Path(PathPattern),
-    /// A header; the name is lower case, `:authority` (also called `host`) and `:method` included. A header with
-    /// several values is read so that repeating it never gains anything: where a match opens (ALLOW, or `not` in
-    /// DENY) every value must match, where it closes one is enough, or all of them joined by `,`.
+    /// A header. The name is lower case; of the pseudo-headers there are `:authority` (also called `host`) and
+    /// `:method`, others cannot be evaluated. A header with several values is read so that repeating it never gains
+    /// anything: where a match opens (ALLOW, or `not` in DENY) every value must match, where it closes one is enough,
+    /// or all of them joined by `,`.
     Header(Arc<str>, StringMatch),
     /// The SNI.
     ServerName(StringMatch),

@@ -282,6 +282,18 @@ fn http_fields_on_tcp_shrink_allow_and_grow_deny() {
 }
 
 #[test]
+fn what_cannot_be_answered_falls_to_the_closed_side() {
+    for negated in [false, true] {
+        let empty = || Clause { negated, any: vec![] };
+        assert!(ask().denied_by(empty()));
+        assert!(ask().verdict(&allow(vec![rule("r", when(empty()))])).is_err());
+        let unknown = || Clause { negated, any: vec![header(":path", "/orders")] };
+        assert!(ask().denied_by(unknown()));
+        assert!(ask().verdict(&allow(vec![rule("r", when(unknown()))])).is_err());
+    }
+}
+
+#[test]
 fn dry_run_denies_nothing_and_says_what_it_would_have_done() {
     let everything = || vec![rule("d", (vec![], vec![], vec![]))];
     let with = |deny, allow| {
