@@ -9,6 +9,7 @@ mod config;
 mod failure;
 mod handshake;
 mod hello;
+mod leaf;
 mod scratch;
 mod session;
 mod stream;

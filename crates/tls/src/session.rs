@@ -90,7 +90,7 @@ impl Session {
     ) -> Result<Taken, Failure> {
         match *self {
             #[cfg(feature = "rustls")]
-            Session::Rustls(ref mut session) => session.take_plaintext(buf),
+            Session::Rustls(ref mut session) => session.take_plaintext(buf, wire),
             #[cfg(feature = "boring")]
             Session::Boring(ref mut session) => session.take_plaintext(buf, wire),
         }
