@@ -39,7 +39,9 @@ pub fn inspect(bytes: &[u8]) -> Inspected {
     }
     match handshake(bytes).and_then(|message| hello(&message)) {
         Ok(hello) => Inspected::Hello(hello),
-        Err(Unread::Incomplete) if bytes.len() >= LIMIT => Inspected::Malformed("the ClientHello is too long"),
+        Err(Unread::Incomplete) if bytes.len() >= LIMIT => {
+            Inspected::Malformed("the ClientHello is too long")
+        }
         Err(Unread::Incomplete) => Inspected::Incomplete,
         Err(Unread::Malformed(why)) => Inspected::Malformed(why),
     }
@@ -156,8 +158,10 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Unread> {
-        let (taken, rest) =
-            self.0.split_at_checked(count).ok_or(Unread::Malformed("a length that leads out of the ClientHello"))?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or(Unread::Malformed("a length that leads out of the ClientHello"))?;
         self.0 = rest;
         Ok(taken)
     }

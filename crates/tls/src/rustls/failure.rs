@@ -25,13 +25,17 @@ fn from_certificate(error: CertificateError) -> Failure {
     };
     match error {
         CertificateError::UnknownIssuer => Failure::UnknownCa,
-        CertificateError::ExpiredContext { time, not_after } => Failure::Expired { by: since(not_after, time) },
+        CertificateError::ExpiredContext { time, not_after } => {
+            Failure::Expired { by: since(not_after, time) }
+        }
         CertificateError::Expired => Failure::Expired { by: Duration::ZERO },
         CertificateError::NotValidYetContext { time, not_before } => {
             Failure::NotYetValid { by: since(time, not_before) }
         }
         CertificateError::NotValidYet => Failure::NotYetValid { by: Duration::ZERO },
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Failure::WrongUsage,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            Failure::WrongUsage
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             Failure::NameMismatch
         }

@@ -48,7 +48,11 @@ impl Connection {
         self.rustls.reader().read_exact(&mut self.spill[start..]).map_err(Failure::Io)
     }
 
-    pub(crate) fn take_plaintext(&mut self, buf: &mut ReadBuf<'_>, wire: &mut Vec<u8>) -> Result<Taken, Failure> {
+    pub(crate) fn take_plaintext(
+        &mut self,
+        buf: &mut ReadBuf<'_>,
+        wire: &mut Vec<u8>,
+    ) -> Result<Taken, Failure> {
         let before = buf.filled().len();
         self.take_spill(buf);
         let state = self.rustls.process_new_packets();
@@ -121,7 +125,10 @@ impl Connection {
                 Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
                 _ => Version::Tls12,
             },
-            cipher: rustls.negotiated_cipher_suite().map_or_else(String::new, |suite| suites::iana_name(&suite)).into(),
+            cipher: rustls
+                .negotiated_cipher_suite()
+                .map_or_else(String::new, |suite| suites::iana_name(&suite))
+                .into(),
             group,
             alpn: rustls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into()),
             resumed,
