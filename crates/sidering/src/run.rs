@@ -21,6 +21,7 @@ use crate::state::{self, Resources, Setup, State};
 
 /// Runs until a signal ends it.
 pub(crate) fn run(config: &Path) -> Result<(), Failure> {
+    end_on_panic();
     let bootstrap = Bootstrap::read(config)?;
     let probed = probe(bootstrap.driver).map_err(environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
@@ -29,6 +30,15 @@ pub(crate) fn run(config: &Path) -> Result<(), Failure> {
     // A blocking call that the second signal cut off is not waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// A core that is gone would be a hole in the data path that nobody sees; a process that is gone is started anew.
+fn end_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
 }
 
 async fn sidecar(bootstrap: Bootstrap, probed: Probed) -> Result<(), Failure> {
