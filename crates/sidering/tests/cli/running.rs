@@ -1,5 +1,6 @@
 //! A sidecar that runs: ready, asked, reloaded, drained. No traffic goes through it but what shows that it listens.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -148,6 +149,26 @@ fn the_tcp_addresses_read_and_change_nothing() {
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
+}
+
+#[test]
+fn every_metric_is_documented_and_every_documented_metric_exists() {
+    let place = Place::new();
+    let (_running, _) = Running::start(&place);
+    let mut stream = std::os::unix::net::UnixStream::connect(place.path("admin.sock")).unwrap();
+    write!(stream, "GET /stats/prometheus HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    let types = reply.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let mut served: BTreeSet<String> = types
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect();
+    let rows =
+        include_str!("../../../../docs/operations.md").lines().filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name.to_owned());
+    let documented: BTreeSet<String> =
+        names.filter(|name| name.starts_with("sidering_") || name.starts_with("istio_")).collect();
+    assert_eq!(served, documented);
 }
 
 #[test]
