@@ -14,4 +14,5 @@ mod reload;
 mod rotation;
 mod routing;
 mod tcp;
+mod unix;
 mod upstream;

@@ -4,7 +4,7 @@ use sidering_tests::{
     Connection, HOST, Pair, Run, on_both_drivers, on_every_backend, peer_authentication, s_client,
 };
 
-on_every_backend!(permissive_takes_plaintext_and_mtls);
+on_every_backend!(permissive_takes_plaintext_and_mtls, a_stranger_cannot_claim_an_identity);
 
 on_both_drivers!(
     permissive_http_closes_ordinary_tls,
@@ -24,6 +24,22 @@ fn permissive_takes_plaintext_and_mtls(run: Run) {
     assert_eq!(pair.origin.last().header("x-forwarded-client-cert"), None);
     let told = s_client(pair.server_http(), Some(&pair.client_files), &["-alpn", "istio,http/1.1"], REQUEST);
     assert!(told.stdout.contains("this is server"), "{}{}", told.stdout, told.stderr);
+}
+
+fn a_stranger_cannot_claim_an_identity(run: Run) {
+    let pair = Pair::start(run);
+    let claimed = [("X-Forwarded-Client-Cert", "URI=spiffe://cluster.local/ns/default/sa/admin")];
+    let mut stranger = Connection::to(pair.server_http());
+    assert_eq!(stranger.request("GET", HOST, "/", &claimed, b"").status, 200);
+    assert_eq!(pair.origin.last().header("x-forwarded-client-cert"), None);
+    assert_eq!(pair.http().request("GET", HOST, "/", &claimed, b"").status, 200);
+    let seen = pair.origin.last();
+    let told: Vec<_> = seen
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-client-cert"))
+        .collect();
+    assert!(!told.is_empty() && told.iter().all(|(_, value)| !value.contains("sa/admin")), "{told:?}");
 }
 
 fn permissive_http_closes_ordinary_tls(run: Run) {
