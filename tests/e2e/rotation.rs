@@ -13,7 +13,8 @@ on_both_drivers!(a_key_that_does_not_fit_keeps_the_old_pair, another_bundle_clos
 
 /// The serial that the server presents to a new connection.
 fn presented(pair: &Pair) -> String {
-    let told = s_client(pair.server_tcp(), Some(&pair.client_files), &["-alpn", "istio"], b"");
+    let request = b"GET / HTTP/1.1\r\nHost: server\r\nConnection: close\r\n\r\n";
+    let told = s_client(pair.server_http(), Some(&pair.client_files), &["-alpn", "istio"], request);
     let certificate = told.stdout.find("-----BEGIN").map(|start| &told.stdout[start..]).unwrap_or_default();
     let serial = openssl(&["x509", "-noout", "-serial"], certificate.as_bytes()).ok();
     serial.trim().trim_start_matches("serial=").to_owned()

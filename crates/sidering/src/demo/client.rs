@@ -64,7 +64,7 @@ impl Client {
     /// Asks in plaintext; true when the answer is a closed connection without a byte.
     pub(super) fn is_refused(address: SocketAddr, host: &str) -> io::Result<bool> {
         let mut client = Self::connect(address)?;
-        write!(client.0.get_mut(), "GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")?;
+        client.0.get_mut().write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
         Ok(client.closed_without_a_byte())
     }
 }

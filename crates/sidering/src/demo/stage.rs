@@ -99,16 +99,18 @@ impl Stage {
         Ok(())
     }
 
-    /// Issues new certificates for the frontend and customers-v1 and waits until both use them. Gives their serials.
+    /// Issues new certificates for customers-v1 and then for the frontend, and waits until each is in use. In this
+    /// order: new credentials make the frontend forget its TLS sessions, and only a full handshake shows it who the
+    /// server is now. Gives the serials, the frontend's first.
     pub(super) fn rotate(&mut self) -> Result<(String, String), String> {
         let certificates = self.directory().join("certs");
-        let serial = |(name, namespace, account)| {
+        let issue = |(name, namespace, account)| {
             issue(&self.mesh_authority, &certificates.join(name), "cluster.local", namespace, account)
         };
-        let frontend = serial(WORKLOADS[0])?;
-        let customers = serial(WORKLOADS[1])?;
-        self.frontend.wait_status(|status| status["certificate"]["serial"] == frontend.as_str())?;
+        let customers = issue(WORKLOADS[1])?;
         self.customers_v1.wait_status(|status| status["certificate"]["serial"] == customers.as_str())?;
+        let frontend = issue(WORKLOADS[0])?;
+        self.frontend.wait_status(|status| status["certificate"]["serial"] == frontend.as_str())?;
         Ok((frontend, customers))
     }
 
