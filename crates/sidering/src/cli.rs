@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::ca;
+use crate::demo;
 use crate::duration::Written;
 
 /// A thread-per-core sidecar proxy with Istio-grade mutual TLS.
@@ -27,19 +28,7 @@ pub(crate) enum Command {
         config: PathBuf,
     },
     /// Tell the story of Istio mutual TLS on this machine with real sidecars; exits 0 if every step held.
-    Demo {
-        /// Leave it running at the end and print what to try.
-        #[arg(long)]
-        keep: bool,
-        /// TLS backend of every sidecar.
-        #[arg(long, default_value = "rustls")]
-        backend: String,
-        /// Driver of every sidecar.
-        #[arg(long, default_value = "auto")]
-        driver: String,
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Output,
-    },
+    Demo(demo::Options),
     /// Parse and validate Istio YAML; findings are printed as file:line:col.
     Lint {
         /// Files or directories.

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Arguments, Command, Output};
+use crate::cli::{Arguments, Command};
 use crate::failure::Failure;
 
 #[global_allocator]
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run { config } => run::run(&config),
-        Command::Demo { keep, backend, driver, output } => tell(keep, &backend, &driver, output),
+        Command::Demo(options) => tell(&options),
         Command::Lint { paths, output } => lint::lint(&paths, output),
         Command::Explain { which, asking } => client::explain(&which, &asking),
         Command::Status(asking) => client::print("/status", &asking),
@@ -53,12 +53,10 @@ fn execute(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn tell(keep: bool, backend: &str, driver: &str, output: Output) -> Result<(), Failure> {
-    let json = output == Output::Json;
-    match demo::run(&demo::Options { keep, json, backend, driver }) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::Findings("not everything held".to_owned())),
-        Err(problem) => Err(Failure::Findings(problem)),
+fn tell(options: &demo::Options) -> Result<(), Failure> {
+    match demo::run(options).map_err(Failure::Findings)? {
+        true => Ok(()),
+        false => Err(Failure::Findings("not everything held".to_owned())),
     }
 }
 

@@ -15,22 +15,28 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use serde_json::json;
+use sidering_tls::Backend;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::Output;
 use report::Step;
 use sidecar::Children;
 use stage::Stage;
 
 /// How the demo is run.
-pub(crate) struct Options<'a> {
-    /// Leave it running at the end, and say what to try.
-    pub(crate) keep: bool,
-    /// One JSON document instead of text.
-    pub(crate) json: bool,
-    /// `tls.backend` of every sidecar.
-    pub(crate) backend: &'a str,
-    /// `runtime.driver` of every sidecar.
-    pub(crate) driver: &'a str,
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Leave it running at the end and print what to try.
+    #[arg(long)]
+    keep: bool,
+    /// TLS library of every sidecar [default: the preferred one of those compiled in].
+    #[arg(long, value_name = "BACKEND")]
+    tls_backend: Option<Backend>,
+    /// Driver of every sidecar.
+    #[arg(long, default_value = "auto", value_parser = ["auto", "io_uring", "epoll"])]
+    driver: String,
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 /// Tells the whole story; true when everything held. Blocks until the end, with `keep` until a signal. Whatever ends
@@ -38,16 +44,19 @@ pub(crate) struct Options<'a> {
 ///
 /// # Errors
 /// When the stage cannot be set, standard output is gone, or a signal came before the end.
-pub(crate) fn run(options: &Options<'_>) -> Result<bool, String> {
+pub(crate) fn run(options: &Options) -> Result<bool, String> {
     let children = Children::default();
     let outcome = tell(options, &children);
     children.end();
     outcome
 }
 
-fn tell(options: &Options<'_>, children: &Children) -> Result<bool, String> {
+fn tell(options: &Options, children: &Children) -> Result<bool, String> {
     let interrupted = end_on_signal(children.clone())?;
-    let mut stage = Stage::set(options.backend, options.driver, children)?;
+    let backend = options.tls_backend.or_else(|| Backend::compiled().first().copied());
+    let backend = backend.ok_or("no TLS library is compiled in")?;
+    let mut stage = Stage::set(&backend.to_string(), &options.driver, children)?;
+    let json = options.output == Output::Json;
     let mut told = Vec::new();
     for (number, (name, title, tell)) in story::STEPS.iter().enumerate() {
         let mut step = Step::new(name, title);
@@ -57,13 +66,13 @@ fn tell(options: &Options<'_>, children: &Children) -> Result<bool, String> {
         if interrupted.try_recv().is_ok() {
             return Err("interrupted".into());
         }
-        if !options.json {
+        if !json {
             print(&step.text(number + 1))?;
         }
         told.push(step);
     }
     let held = told.iter().all(Step::held);
-    print(&summary(&told, held, options.json))?;
+    print(&summary(&told, held, json))?;
     if options.keep {
         print(&story::what_to_try(&stage))?;
         // The other end is only ever gone together with this process.
