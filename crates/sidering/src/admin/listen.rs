@@ -62,8 +62,13 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         let own = fs::metadata("/proc/self").map(|own| own.uid());
         let peer = stream.io().peer_cred().map(|peer| peer.uid());
-        Self { allowed: matches!((own, peer), (Ok(own), Ok(peer)) if peer == own || peer == 0) }
+        Self { allowed: own.is_ok_and(|own| peer.is_ok_and(|peer| may_change(own, peer))) }
     }
+}
+
+/// Whose processes change a sidecar's state: those of its own user, and root's. Whoever it is must be known.
+fn may_change(own: u32, peer: u32) -> bool {
+    peer == own || peer == 0
 }
 
 impl Drop for SocketFile {
@@ -95,4 +100,15 @@ fn cannot(key: &str, address: &str, error: &io::Error) -> Failure {
         _ => "",
     };
     Failure::Configuration(format!("{key}: cannot listen on {address}: {error}{advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_own_user_and_root_change_anything() {
+        assert!(may_change(1337, 1337) && may_change(1337, 0));
+        assert!(!may_change(1337, 1000) && !may_change(0, 1337));
+    }
 }
