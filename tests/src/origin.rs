@@ -123,7 +123,7 @@ impl TcpOrigin {
                 let connection = connection.clone();
                 // Its end is the peer's to see; a test that cares asks what was seen.
                 thread::spawn(move || {
-                    let _ = stream.set_read_timeout(Some(PATIENCE));
+                    let _ = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_nodelay(true));
                     connection(stream)
                 });
             }

@@ -1,8 +1,8 @@
 //! Requests without a pause while certificates change: on connections that are kept, and on a new one for each.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -23,6 +23,8 @@ pub(super) struct Tally {
     pub(super) new: u64,
     /// Anything else.
     pub(super) failed: u64,
+    /// How the first of them failed.
+    pub(super) first_failure: Option<String>,
     /// Both kinds together.
     pub(super) per_second: f64,
 }
@@ -33,6 +35,7 @@ struct Counts {
     kept: AtomicU64,
     new: AtomicU64,
     failed: AtomicU64,
+    first_failure: OnceLock<String>,
 }
 
 impl Load {
@@ -55,7 +58,8 @@ impl Load {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (kept, new) = (count(&self.counts.kept), count(&self.counts.new));
         let failed = count(&self.counts.failed) + panicked as u64;
-        Tally { kept, new, failed, per_second: (kept + new) as f64 / seconds }
+        let first_failure = self.counts.first_failure.get().cloned();
+        Tally { kept, new, failed, first_failure, per_second: (kept + new) as f64 / seconds }
     }
 }
 
@@ -64,15 +68,22 @@ impl Counts {
         let mut open = None;
         while !self.stop.load(Ordering::Relaxed) {
             let client = open.take().map_or_else(|| Client::connect(address), Ok);
-            let answered = client.and_then(|mut client| Ok((client.get(host, "/", "")?.status, client)));
+            let answered = client.and_then(|mut client| Ok((client.get(host, "/", "")?, client)));
             match answered {
-                Ok((200, client)) => {
+                Ok((answer, client)) if answer.status == 200 => {
                     let counter = if keep { &self.kept } else { &self.new };
                     counter.fetch_add(1, Ordering::Relaxed);
                     open = keep.then_some(client);
                 }
-                _ => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
+                Ok((answer, _)) => self.fail(format!("{} {}", answer.status, answer.body)),
+                Err(error) => self.fail(error.to_string()),
             }
         }
+    }
+
+    fn fail(&self, how: String) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        // Only the first is kept.
+        let _ = self.first_failure.set(how);
     }
 }

@@ -208,7 +208,8 @@ fn rotation(stage: &mut Stage, step: &mut Step) -> Told {
     step.check(format!("{} requests on kept connections", tally.kept), tally.kept > 0);
     step.check(format!("{} requests on new connections", tally.new), tally.new > 0);
     step.check(format!("{:.0} requests a second", tally.per_second), tally.per_second >= 100.0);
-    step.check(format!("{} requests failed", tally.failed), tally.failed == 0);
+    let how = tally.first_failure.map(|how| format!(", the first with: {how}")).unwrap_or_default();
+    step.check(format!("{} requests failed{how}", tally.failed), tally.failed == 0);
     step.fact("rotations", seen);
     step.fact("requests", tally.kept + tally.new);
     step.fact("requests_per_second", tally.per_second.round());
