@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sidering_tests::{
-    Connection, HOST, Leaf, Pair, Pki, Run, on_both_drivers, on_every_backend, openssl, s_client,
+    Connection, Gate, HOST, Leaf, Pair, Pki, Run, on_both_drivers, on_every_backend, openssl, s_client,
 };
 
 on_every_backend!(peers_see_the_new_serial_and_no_request_fails);
-on_both_drivers!(a_key_that_does_not_fit_keeps_the_old_pair, another_bundle_closes_those_it_does_not_know);
+on_both_drivers!(
+    a_rotation_while_a_connection_is_being_made_fails_nothing,
+    a_key_that_does_not_fit_keeps_the_old_pair,
+    another_bundle_closes_those_it_does_not_know
+);
 
 /// The serial that the server presents to a new connection.
 fn presented(pair: &Pair) -> String {
@@ -56,6 +60,24 @@ fn peers_see_the_new_serial_and_no_request_fails(run: Run) {
     stop.store(true, Ordering::Relaxed);
     load.into_iter().for_each(|thread| thread.join().expect("no request fails"));
     assert!(sent.load(Ordering::Relaxed) > 0);
+}
+
+fn a_rotation_while_a_connection_is_being_made_fails_nothing(run: Run) {
+    let pair = Pair::start(run);
+    let gate = Gate::shut(pair.subnet.address(7, 18080), pair.server_http());
+    let service = fs::read_to_string(pair.mesh.path("service.yaml")).expect("the pair wrote it");
+    let own = format!("address: {}", pair.subnet.ip(2));
+    let moved = service.replace(&own, &format!("address: {}", pair.subnet.ip(7)));
+    pair.reload(|mesh| mesh.write("service.yaml", &moved));
+    let mut connection = pair.http();
+    connection.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    while pair.client.metric("sidering_upstream_active", &[]) < 1.0 {}
+    let rotated = pair.pki.issue("client", &Leaf::workload("default", "client"));
+    pair.client.wait_serial(&rotated.serial);
+    gate.open();
+    assert_eq!(connection.reply_to("GET").text(), "this is server\n");
+    let entry = pair.server.logged("the request", |entry| entry["path"] == "/");
+    assert_eq!(entry["downstream_tls"]["peer_serial"], rotated.serial.as_str(), "{entry:#}");
 }
 
 fn a_key_that_does_not_fit_keeps_the_old_pair(run: Run) {

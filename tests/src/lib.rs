@@ -20,7 +20,7 @@ pub use command::{Finished, curl, openssl, run, s_client};
 pub use connection::{Connection, Reply};
 pub use matrix::{Run, boring_epoll, boring_io_uring, rustls_epoll, rustls_io_uring};
 pub use mesh::{Mesh, allow, destination_rule, peer_authentication, virtual_service};
-pub use origin::{Answer, Framing, Origin, Seen, TcpOrigin};
+pub use origin::{Answer, Framing, Gate, Origin, Seen, TcpOrigin};
 pub use pair::{HOST, Pair, PairSetup};
 pub use pki::{Files, Leaf, Pki};
 pub use sidecar::{Bootstrap, Sidecar};

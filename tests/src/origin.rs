@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::PATIENCE;
 
 /// A listener whose connections run one function, each on its own thread; it stops when dropped.
@@ -46,6 +48,15 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// How the end of the body is told.
     pub framing: Framing,
+}
+
+/// A way to a server that stays closed until it is opened: the kernel drops every connection attempt until then, and
+/// the client's keeps trying.
+pub struct Gate {
+    listener: TcpListener,
+    /// What fills the queue, so that nobody else gets in.
+    filler: TcpStream,
+    server: SocketAddr,
 }
 
 /// How the end of a body is told.
@@ -211,6 +222,32 @@ impl Origin {
     /// How many connections it has accepted.
     pub fn accepted(&self) -> usize {
         self.tcp.accepted()
+    }
+}
+
+impl Gate {
+    /// In front of `server`, at that address.
+    pub fn shut(address: SocketAddr, server: SocketAddr) -> Self {
+        let socket =
+            Socket::new(Domain::for_address(address), Type::STREAM, None).expect("there are sockets left");
+        socket.bind(&address.into()).unwrap_or_else(|why| panic!("binding {address}: {why}"));
+        // A queue of none holds one (Linux counts from zero).
+        socket.listen(0).expect("a bound socket can listen");
+        let filler = TcpStream::connect(address).expect("the first one gets in");
+        Self { listener: socket.into(), filler, server }
+    }
+
+    /// Lets the next connection through, and carries its bytes both ways until it ends.
+    pub fn open(self) {
+        drop(self.filler);
+        self.listener.accept().expect("the filler is in the queue");
+        let (client, _) = self.listener.accept().expect("the client's next attempt gets in");
+        let server = TcpStream::connect(self.server).expect("the server listens");
+        let (mut from, mut to) = (client.try_clone().expect("a socket can be cloned"), server);
+        let (mut back, mut out) = (to.try_clone().expect("a socket can be cloned"), client);
+        // Their end is the connection's end.
+        thread::spawn(move || io::copy(&mut from, &mut to));
+        thread::spawn(move || io::copy(&mut back, &mut out));
     }
 }
 

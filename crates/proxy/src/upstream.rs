@@ -14,7 +14,7 @@ use sidering_net::{Prefixed, TcpStream, now};
 use sidering_policy::{
     Address, Cluster, Direction, Discovery, Endpoint, Refusal, Sni, Trust, UpstreamTls, pick,
 };
-use sidering_tls::Handshake;
+use sidering_tls::{ClientConfig, Handshake};
 
 pub(crate) use load::{InFlight, Loads};
 pub(crate) use pool::{Key, Pool};
@@ -178,15 +178,25 @@ fn key(
     let plain =
         Key { cluster: cluster.name.clone(), address: endpoint.address.clone(), tls: 0, server_name: None };
     let Some(tls) = &endpoint.tls else { return Ok(plain) };
-    let live = connection.core.live();
-    let client =
-        live.client(&cluster.name, tls, protocol).ok_or_else(|| no_credentials(cluster, endpoint, tls))?;
+    let (version, _) =
+        client(connection, cluster, tls, protocol).ok_or_else(|| no_credentials(cluster, endpoint, tls))?;
     let server_name = match &tls.sni {
         Sni::Fixed(name) => Some(name.clone()),
         Sni::RequestHost => host.map(|host| without_port(host).to_ascii_lowercase().into()),
         Sni::None => None,
     };
-    Ok(Key { tls: client.version, server_name, ..plain })
+    Ok(Key { tls: version, server_name, ..plain })
+}
+
+/// How TLS is spoken to an endpoint as of now, and the version of that.
+fn client(
+    connection: &Connection,
+    cluster: &Cluster,
+    tls: &UpstreamTls,
+    protocol: Protocol,
+) -> Option<(u64, ClientConfig)> {
+    let live = connection.core.live();
+    live.client(&cluster.name, tls, protocol).map(|client| (client.version, client.config.clone()))
 }
 
 fn no_credentials(cluster: &Cluster, endpoint: &Endpoint, tls: &UpstreamTls) -> Box<Refused> {
@@ -200,10 +210,11 @@ async fn connect(
     connection: &Connection,
     cluster: &Cluster,
     endpoint: &Arc<Endpoint>,
-    key: Key,
+    mut key: Key,
     protocol: Protocol,
 ) -> Stage<(Io, Established)> {
     let deadline = now() + cluster.connect_timeout;
+    let decided = endpoint.tls.as_ref().and_then(|tls| client(connection, cluster, tls, protocol));
     let towards = |refused: Box<Refused>| refused.towards(&cluster.name, Some(shown(&endpoint.address)));
     let stream = match &endpoint.address {
         Address::Tcp(address) => TcpStream::connect(*address, deadline).await,
@@ -221,11 +232,14 @@ async fn connect(
         return Ok((Io::plain(stream), established(key, None, None)));
     };
 
-    let live = connection.core.live();
-    let client = live.client(&cluster.name, tls, protocol).filter(|client| client.version == key.tls);
-    let client = client.ok_or_else(|| no_credentials(cluster, endpoint, tls))?;
+    // Certificates may have rotated while the socket connected, and then the new ones count. Where a new configuration
+    // no longer has this cluster, this exchange goes on as decided.
+    let (version, config) = client(connection, cluster, tls, protocol)
+        .or(decided)
+        .ok_or_else(|| no_credentials(cluster, endpoint, tls))?;
+    key.tls = version;
     let stream = Prefixed::new(stream, bytes::BytesMut::new());
-    let (io, handshake) = sidering_tls::connect(stream, &client.config, key.server_name.as_deref(), deadline)
+    let (io, handshake) = sidering_tls::connect(stream, &config, key.server_name.as_deref(), deadline)
         .await
         .map_err(|failure| {
             let mut refused = Refused::handshake(&failure);
