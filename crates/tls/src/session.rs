@@ -58,7 +58,7 @@ impl Session {
             #[cfg(feature = "rustls")]
             ServerSide::Rustls(ref server) => server.session(offered).map(Session::Rustls),
             #[cfg(feature = "boring")]
-            ServerSide::Boring(ref server) => server.session().map(Session::Boring),
+            ServerSide::Boring(ref server) => server.session(offered).map(Session::Boring),
         }
     }
 

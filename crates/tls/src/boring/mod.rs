@@ -88,7 +88,7 @@ impl Server {
         Ok(Self(context.build()))
     }
 
-    pub(crate) fn session(&self) -> Result<Connection, Failure> {
+    pub(crate) fn session(&self, _offered: &[Box<str>]) -> Result<Connection, Failure> {
         let ssl = Ssl::new(&self.0).map_err(|error| Failure::Other(error.to_string()))?;
         Ok(Connection::server(ssl))
     }
@@ -129,10 +129,9 @@ impl Client {
         let other = |error: ErrorStack| Failure::Other(error.to_string());
         let mut ssl = Ssl::new(&self.context).map_err(other)?;
         let address = server_name.and_then(|name| name.parse::<IpAddr>().ok());
-        match (server_name, address) {
-            // An address is never sent as SNI.
-            (Some(name), None) => ssl.set_hostname(name).map_err(other)?,
-            _ => {}
+        // An address is never sent as SNI.
+        if let (Some(name), None) = (server_name, address) {
+            ssl.set_hostname(name).map_err(other)?;
         }
         if self.checks_host {
             let expected = ssl.verify_param_mut();
