@@ -37,8 +37,10 @@ pub(super) fn from_boring(error: &Error, ssl: &SslRef) -> Failure {
     }
 }
 
+/// What TLS makes of it; the libraries below may have said why before.
 fn reason(stack: &ErrorStack) -> c_int {
-    stack.errors().first().map_or(0, boring::error::Error::reason_code)
+    let of_tls = |error: &&boring::error::Error| error.library() == Some("SSL routines");
+    stack.errors().iter().find(of_tls).map_or(0, boring::error::Error::reason_code)
 }
 
 fn from_verification(result: X509VerifyResult, ssl: &SslRef) -> Failure {

@@ -24,7 +24,8 @@ fn from_certificate(error: CertificateError) -> Failure {
         Duration::from_secs(later.as_secs().saturating_sub(earlier.as_secs()))
     };
     match error {
-        CertificateError::UnknownIssuer => Failure::UnknownCa,
+        // The latter: a root of the right name with another key, as after a new CA under the old name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Failure::UnknownCa,
         CertificateError::ExpiredContext { time, not_after } => {
             Failure::Expired { by: since(not_after, time) }
         }

@@ -28,8 +28,10 @@ impl Connection {
     pub(crate) fn feed(&mut self, mut cipher: &[u8], wire: &mut Vec<u8>) -> Result<(), Failure> {
         let mut outcome = Ok(());
         while !cipher.is_empty() && outcome.is_ok() {
-            // From a slice: it neither fails nor takes nothing, as long as there is room.
-            self.rustls.read_tls(&mut cipher).map_err(Failure::Io)?;
+            // A few KiB at a time; nothing after the peer's close_notify, whatever it goes on to send.
+            if self.rustls.read_tls(&mut cipher).map_err(Failure::Io)? == 0 {
+                break;
+            }
             match self.rustls.process_new_packets() {
                 Ok(state) if state.plaintext_bytes_to_read() >= PLAINTEXT_LIMIT && !cipher.is_empty() => {
                     self.spill(state.plaintext_bytes_to_read())?;
