@@ -1,15 +1,18 @@
 //! Listeners: shared by our own workers and by nobody else, never deaf, never spinning.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as Peer};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sidering_net::{
     BoundListener, Failure, ListenAddress, Pin, TcpListener, TcpStream, deadline, mailbox, now, run_workers,
+    spawn_local, yield_now,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -95,7 +98,7 @@ async fn echo_once(listener: &mut TcpListener) {
 async fn over_unix(path: &Path) {
     let bound = BoundListener::bind(&ListenAddress::Unix(path.to_owned())).unwrap();
     let mut listener = TcpListener::adopt(bound).unwrap();
-    sidering_net::spawn_local(async move { echo_once(&mut listener).await });
+    spawn_local(async move { echo_once(&mut listener).await });
     let mut client = TcpStream::connect_unix(path, soon()).await.unwrap();
     assert_eq!(client.peer_address(), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     client.write_all(b"ping").await.unwrap();
@@ -140,7 +143,7 @@ on_both_drivers! {
                 let served = Arc::clone(&served);
                 async move {
                     let mut listener = TcpListener::adopt(bound).unwrap();
-                    sidering_net::spawn_local(async move {
+                    spawn_local(async move {
                         loop {
                             echo_once(&mut listener).await;
                             served[worker.0].fetch_add(1, Ordering::Relaxed);
@@ -164,13 +167,24 @@ on_both_drivers! {
         assert!(served[0] + served[1] >= CONNECTIONS - 2 && served.iter().all(|&count| count > 0), "{served:?}");
     }
 
-    fn a_burst_of_connections_is_served_whole(driver) {
+    fn a_burst_of_connections_is_served_whole_and_leaves_others_their_turn(driver) {
         run(driver, async {
             let (mut listener, address) = listener();
             let peers: Vec<Peer> = (0..300).map(|_| Peer::connect(address).unwrap()).collect();
+            let turns = Rc::new(Cell::new(0));
+            spawn_local({
+                let turns = Rc::clone(&turns);
+                async move {
+                    loop {
+                        yield_now().await;
+                        turns.set(turns.get() + 1);
+                    }
+                }
+            });
             for _ in &peers {
                 listener.accept().await.unwrap();
             }
+            assert!(turns.get() >= 4, "{} turns while 300 connections were accepted", turns.get());
         });
     }
 }

@@ -1,14 +1,16 @@
 //! The byte pump between two sockets, and over streams that hold bytes back.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener as Door, TcpStream as Peer};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sidering_net::{Counters, RelayFailure, Stream, TcpStream, deadline, now, relay};
+use sidering_net::{Counters, RelayFailure, Stream, TcpStream, deadline, now, relay, spawn_local, yield_now};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 
@@ -135,6 +137,25 @@ on_both_drivers! {
         });
     }
 
+    fn a_bulk_relay_leaves_others_their_turn(driver) {
+        run(driver, async {
+            let turns = Rc::new(Cell::new(0));
+            spawn_local({
+                let turns = Rc::clone(&turns);
+                async move {
+                    loop {
+                        yield_now().await;
+                        turns.set(turns.get() + 1);
+                    }
+                }
+            });
+            // Always ready: nothing but the relay itself makes it pause.
+            let (mut a, mut b) = (Bulk(BLOCK * BLOCKS), Bulk(BLOCK * BLOCKS));
+            relay(&mut a, &mut b, None, &Counters::default()).await.unwrap();
+            assert!(turns.get() >= BLOCKS, "{} turns", turns.get());
+        });
+    }
+
     fn an_idle_relay_ends_and_resets_both(driver) {
         run(driver, async {
             let (mut downstream, mut upstream, mut client, mut server) = ends().await;
@@ -228,6 +249,42 @@ async fn first_of<T>(one: impl Future<Output = T>, other: impl Future<Output = (
         other.as_mut().poll(cx)
     })
     .await;
+}
+
+/// Has so many bytes to give, and takes any number.
+struct Bulk(usize);
+
+impl AsyncRead for Bulk {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let given = buf.remaining().min(self.0);
+        self.0 -= given;
+        buf.put_slice(&vec![0; given]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bulk {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for Bulk {
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        None
+    }
 }
 
 /// Holds what is written until it is flushed, as TLS may.
