@@ -48,6 +48,8 @@ struct Decided {
     /// TCP: who answered upstream.
     upstream: Option<Rc<Established>>,
     serving: Option<Protocol>,
+    /// An HTTP connection that an exchange turned into a tunnel: it has no next request to end before.
+    tunnel: bool,
 }
 
 /// A downstream peer that was authenticated.
@@ -133,6 +135,17 @@ impl Connection {
         }
     }
 
+    /// From now on opaque bytes are exchanged with the upstream of the last request.
+    pub(crate) fn tunnels(&self) {
+        self.decided.borrow_mut().tunnel = true;
+    }
+
+    /// HTTP, request by request: it can end between two.
+    fn serves_requests(&self) -> bool {
+        let decided = self.decided.borrow();
+        decided.serving == Some(Protocol::Http) && !decided.tunnel
+    }
+
     /// TCP: to whom the bytes go.
     pub(crate) fn joined(&self, upstream: Rc<Established>) {
         self.decided.borrow_mut().upstream = Some(upstream);
@@ -165,12 +178,12 @@ impl Connection {
 
     /// Asks every decision again with what is in force now. `lost_a_root`: see [`Live::lost_a_root`].
     pub(crate) fn recheck(&self, live: &Live, lost_a_root: bool) {
-        if self.drain.is_started() && self.decided.borrow().serving == Some(Protocol::Http) {
+        if self.drain.is_started() && self.serves_requests() {
             return;
         }
         let checked = self.still_accepted(live).and_then(|()| self.still_believed(live, lost_a_root));
         let Err(refused) = checked else { return };
-        if self.decided.borrow().serving == Some(Protocol::Http) {
+        if self.serves_requests() {
             // Reported now: it ends in its own time, after the current request.
             self.refuse(&refused);
             self.drain.start();

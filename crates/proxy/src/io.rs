@@ -22,13 +22,9 @@ impl Io {
         Self::Plain(Prefixed::new(stream, BytesMut::new()))
     }
 
-    /// Ends it so that the peer sees a reset: whatever came is not to be taken for the whole. A TLS peer sees that
-    /// close_notify is missing.
-    pub(crate) fn abort(self) {
-        match self {
-            Self::Plain(stream) => stream.into_parts().0.abort(),
-            Self::Tls(stream) => drop(stream),
-        }
+    /// Ends it so that the peer sees a reset: whatever came is not to be taken for the whole.
+    pub(crate) fn abort(mut self) {
+        self.reset();
     }
 }
 
@@ -87,6 +83,13 @@ impl Stream for Io {
         match self {
             Self::Plain(stream) => stream.as_tcp(),
             Self::Tls(stream) => stream.as_tcp(),
+        }
+    }
+
+    fn reset(&mut self) {
+        match self {
+            Self::Plain(stream) => stream.reset(),
+            Self::Tls(stream) => stream.reset(),
         }
     }
 }

@@ -229,3 +229,6 @@ impl Serialize for Reason {
         serializer.serialize_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,7 @@ pub(crate) enum Cut {
 /// One exchange: the request to `client`, its response to the responder, edited by `edit` on its way. Both bodies move
 /// at once, each as fast as its reader takes it.
 pub(crate) async fn http(
+    connection: &Connection,
     mut request: Request,
     client: Client<Io>,
     until: Option<Instant>,
@@ -98,7 +99,8 @@ pub(crate) async fn http(
     let mut exchange = client.start(&request.head, request.body.length());
     let mut upload = Upload::default();
     let head = poll_fn(|cx| poll_answer(cx, &mut request, &mut exchange, &mut upload));
-    let mut head = match within(until, head).await {
+    let answered_by = until.unwrap_or_else(|| sidering_net::now() + UNANSWERED);
+    let mut head = match within(Some(answered_by), head).await {
         Ok(Ok(head)) => head,
         Ok(Err(why)) => return Err(unanswered(request, &exchange, &upload, why)),
         Err(Elapsed) => return Err(unanswered(request, &exchange, &upload, Cut::Timeout)),
@@ -106,6 +108,7 @@ pub(crate) async fn http(
     let first_byte = sidering_net::now();
     edit(&mut head);
     if head.status == 101 {
+        connection.tunnels();
         return Ok(tunnel(request, exchange, &head, first_byte).await);
     }
 
@@ -131,7 +134,7 @@ pub(crate) async fn http(
     Ok(Answered { done: download.done(), status: head.status, first_byte, received, sent, client, cut })
 }
 
-/// Uploads until the final head is there; interim responses are passed on.
+/// Uploads until the final head is there; interim responses are passed on. A client that leaves ends it.
 fn poll_answer(
     cx: &mut Context<'_>,
     request: &mut Request,
@@ -142,7 +145,11 @@ fn poll_answer(
         return Poll::Ready(Err(cut));
     }
     loop {
-        let head = ready!(exchange.poll_head(cx)).map_err(Cut::Upstream)?;
+        let Poll::Ready(head) = exchange.poll_head(cx) else {
+            ready!(request.body.poll_gone(cx));
+            return Poll::Ready(Err(Cut::Downstream(Failure::Closed)));
+        };
+        let head = head.map_err(Cut::Upstream)?;
         if head.status >= 200 || head.status == 101 {
             return Poll::Ready(Ok(head));
         }
@@ -187,7 +194,10 @@ async fn tunnel(
     }
 }
 
-/// Envoy's default stream idle timeout.
+/// Istio sets no limit for routes without a timeout; nothing waits for ever here.
+const UNANSWERED: Duration = Duration::from_secs(3600);
+
+/// As long: a tunnel in which nothing moves.
 const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 
 /// The request's body on its way up.

@@ -89,6 +89,8 @@ impl<'a> Exchange<'a> {
         body: Body<Io>,
         responder: Responder<Io>,
     ) -> Done {
+        // Before anything is decided: policy and routes see what the upstream gets.
+        strip_hop_by_hop(&mut head.headers);
         let decision = match self.decide(&mut head) {
             Ok(decision) => decision,
             Err(refused) => return self.refuse(refused, &head, responder),
@@ -168,7 +170,6 @@ impl<'a> Exchange<'a> {
         response_headers: &HeaderEdits,
         until: Option<Instant>,
     ) -> Done {
-        strip_hop_by_hop(&mut request.head.headers);
         let mut attempts = Attempts::new(self.retries);
         loop {
             let host = request.head.authority.as_deref();
@@ -187,7 +188,7 @@ impl<'a> Exchange<'a> {
                 strip_hop_by_hop(&mut head.headers);
                 headers::edit(&mut head.headers, response_headers);
             };
-            match relay::http(request, client, until, edit).await {
+            match relay::http(self.connection, request, client, until, edit).await {
                 Ok(answered) => return self.finish(answered, cluster, established, carried),
                 Err(unanswered) if sendable_again(&unanswered, carried > 0) && attempts.again() => {
                     attempts.distrust_pool();

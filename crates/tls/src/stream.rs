@@ -227,6 +227,11 @@ impl<S: Stream> Stream for TlsStream<S> {
     fn as_tcp(&self) -> Option<&TcpStream> {
         None
     }
+
+    /// Without close_notify: the peer must not take what it has for the whole.
+    fn reset(&mut self) {
+        self.io.reset();
+    }
 }
 
 impl Refused {
