@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    SanType,
 };
 use sidering_identity::{Bundle, CertificateChain, TrustDomain, peer_identity};
 use sidering_net::{
@@ -131,7 +132,8 @@ async fn h2_exchange<S: Stream + 'static>(client: S, server: S) {
     });
 
     let (mut requests, connection) = h2::client::handshake(client).await.unwrap();
-    spawn_local(async move { connection.await.unwrap() });
+    // How it ends is not asked: the server leaves first, without good-byes.
+    spawn_local(async move { _ = connection.await });
     let request = http::Request::post("http://seams.test/echo").body(()).unwrap();
     poll_fn(|cx| requests.poll_ready(cx)).await.unwrap();
     let (response, mut sending) = requests.send_request(request, false).unwrap();
@@ -174,6 +176,7 @@ async fn mutual_tls<S: Stream>(
 ) -> (TlsStream<S>, TlsStream<S>) {
     println!("client {client}, server {server}");
     let mut root = CertificateParams::default();
+    root.distinguished_name.push(DnType::CommonName, "root");
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
     let bundle = Bundle { roots: vec![root.der().to_vec()] };
