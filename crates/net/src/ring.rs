@@ -101,7 +101,9 @@ async fn watch_forever(shared: Rc<Shared>, direction: Direction) {
 impl Drop for Polled {
     /// An armed operation keeps the file open, and with it the connection: the peer would see its end only once a
     /// cancellation went round the ring. Shutting down first sends the FIN now, and completes the operations by
-    /// itself, so that none is cancelled; they are awaited by a task, which then lets the descriptor go.
+    /// itself, so that none is cancelled. A task awaits them and then lets the descriptor go: left to themselves
+    /// they would do so from within the driver's loop over completions, which submits the close to the very ring
+    /// that the loop holds.
     fn drop(&mut self) {
         let _ = SockRef::from(&self.shared.socket.fd()).shutdown(std::net::Shutdown::Both);
         if !self.shared.is_armed() {

@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sidering_net::{Counters, RelayFailure, Stream, TcpStream, deadline, now, relay, spawn_local, yield_now};
+use sidering_net::{
+    Counters, RelayFailure, Stream, TcpStream, deadline, now, relay, sleep_until, spawn_local, yield_now,
+};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 
@@ -167,6 +169,26 @@ on_both_drivers! {
             for peer in [&mut client, &mut server] {
                 assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
             }
+        });
+    }
+
+    fn a_relay_that_moves_bytes_is_not_idle(driver) {
+        run(driver, async {
+            let (mut downstream, mut upstream, mut client, mut server) = ends().await;
+            let limit = Duration::from_millis(200);
+            let relaying = async {
+                relay(&mut downstream, &mut upstream, Some(limit), &Counters::default()).await
+            };
+            // Twice the limit in all, never the limit in one piece.
+            let talking = async {
+                let until = now() + limit * 2;
+                while now() < until {
+                    client.write_all(b"x").unwrap();
+                    sleep_until(now() + limit / 20).await;
+                }
+                server.read_exact(&mut [0]).unwrap();
+            };
+            first_of(relaying, talking).await;
         });
     }
 
