@@ -31,7 +31,8 @@ pub(crate) async fn serve(connection: &Rc<Connection>, listener: &Listener, stre
         connection.accept(&sniffed).map_err(|refused| refused.asking(request_line(sniffed.io.prefix())))?;
 
     let (io, client) = match &chain.tls {
-        Some(tls) => terminate(connection, sniffed, tls).await?,
+        // Boxed: the connection outlives its handshake, and shall not keep the room for it.
+        Some(tls) => Box::pin(terminate(connection, sniffed, tls)).await?,
         None => {
             connection.tally().plaintext.add(1);
             (Io::Plain(sniffed.io), None)

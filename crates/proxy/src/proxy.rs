@@ -65,7 +65,7 @@ pub enum PublishRefusal {
         /// Why not.
         failure: sidering_net::Failure,
         /// The resource that made it.
-        origin: Origin,
+        origin: Box<Origin>,
     },
     /// The TLS library takes none of these parameters.
     #[error("TLS parameters of {of} are not usable: {failure}")]
@@ -327,7 +327,7 @@ fn bind(
         listener: listener.name.clone(),
         address: address.to_string(),
         failure,
-        origin: listener.origin.clone(),
+        origin: Box::new(listener.origin.clone()),
     };
     let first = BoundListener::bind(&address).map_err(refused)?;
     let local = first.local_address();

@@ -92,7 +92,8 @@ pub(crate) async fn checkout<'a>(
         if let Some(upstream) = pooled {
             return Ok((upstream, in_flight));
         }
-        match connect(connection, cluster, &endpoint, key, Protocol::Http).await {
+        // Boxed, as below: most exchanges find a pooled connection, and need no room for a handshake.
+        match Box::pin(connect(connection, cluster, &endpoint, key, Protocol::Http)).await {
             Ok((io, established)) => {
                 let client = Client::http1(io, &Limits::default());
                 return Ok((Upstream { client, established: Rc::new(established), carried: 0 }, in_flight));
@@ -113,7 +114,7 @@ pub(crate) async fn dial<'a>(
         let endpoint = next_endpoint(connection, cluster, &attempts)?;
         let in_flight = in_flight(connection, cluster, &endpoint);
         let key = key(connection, cluster, &endpoint, None, Protocol::Tcp)?;
-        match connect(connection, cluster, &endpoint, key, Protocol::Tcp).await {
+        match Box::pin(connect(connection, cluster, &endpoint, key, Protocol::Tcp)).await {
             Ok((io, established)) => return Ok((io, Rc::new(established), in_flight)),
             Err(refused) => try_another(connection, cluster, endpoint, &mut attempts, refused)?,
         }

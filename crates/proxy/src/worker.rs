@@ -38,6 +38,13 @@ pub(crate) enum Command {
     End,
 }
 
+/// What is in force, as one core holds it.
+#[allow(
+    clippy::redundant_allocation,
+    reason = "cloned for every decision: cores must not share a reference count"
+)]
+pub(crate) type CoreLive = Rc<Arc<Live>>;
+
 /// What the control thread reads of a core.
 pub(crate) struct Shared {
     pub(crate) ring: Ring,
@@ -47,7 +54,7 @@ pub(crate) struct Shared {
 /// One core's world.
 pub(crate) struct Core {
     number: usize,
-    live: RefCell<Rc<Arc<Live>>>,
+    live: RefCell<CoreLive>,
     pub(crate) registry: Registry,
     pub(crate) pool: Pool,
     pub(crate) loads: Loads,
@@ -110,7 +117,7 @@ impl Core {
     }
 
     /// What is in force. Held for a decision, never across one connection's or body's life.
-    pub(crate) fn live(&self) -> Rc<Arc<Live>> {
+    pub(crate) fn live(&self) -> CoreLive {
         self.live.borrow().clone()
     }
 

@@ -1,4 +1,5 @@
 //! The real binary as an operator meets it: each test looks at what it says, its exit code and what stays behind.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod bad_input;
 mod commands;
