@@ -1,7 +1,7 @@
 //! The epoll calls. What the events mean is `set.rs`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::checked;
 
@@ -44,9 +44,8 @@ impl Epoll {
         loop {
             let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
             // SAFETY: the array has BATCH entries and lives across the call.
-            let filled = unsafe {
-                libc::epoll_wait(self.0.as_fd().as_raw_fd(), events.as_mut_ptr(), BATCH as libc::c_int, 0)
-            };
+            let filled =
+                unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), BATCH as libc::c_int, 0) };
             // EINTR is the only error a valid set can give: nothing was taken, it stays readable.
             let filled = usize::try_from(filled).unwrap_or(0);
             for event in &events[..filled] {

@@ -7,7 +7,7 @@ pub(crate) mod ring;
 pub(crate) mod socket;
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Makes a core run its reactor: any thread may ring. Never read, since each write is an edge of its own.
 #[derive(Debug)]
@@ -30,7 +30,6 @@ impl Doorbell {
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
         self.0.as_fd()
     }
 }
