@@ -1,0 +1,322 @@
+//! The data path over real sockets, from hand-made Snapshots, on both drivers.
+
+mod mesh;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mesh::{Application, CLIENT, Client, Mode, Running, SERVER, Speaks};
+use sidering_net::DriverChoice::{self, Epoll, IoUring};
+use sidering_policy::{Authorization, BindAddress, Listener, Matcher, PathPattern, Snapshot};
+use sidering_proxy::{CredentialRefusal, Phase, PublishRefusal, Reason, Security};
+
+/// Each test on each driver.
+macro_rules! on_both_drivers {
+    ($($test:ident)*) => {
+        mod io_uring { $(#[test] fn $test() { super::$test(super::IoUring) })* }
+        mod epoll { $(#[test] fn $test() { super::$test(super::Epoll) })* }
+    };
+}
+
+on_both_drivers! {
+    a_request_goes_through_both_sidecars
+    opaque_bytes_go_through_both_sidecars_and_half_close
+    plaintext_to_strict_is_closed_without_a_byte_and_recorded
+    a_denied_request_is_told_no_more_than_that
+    a_server_that_is_somebody_else_is_not_talked_to
+    a_dead_endpoint_is_avoided
+    a_connection_that_the_application_closed_is_replaced
+    upstream_connections_are_kept_until_credentials_change
+    strict_leaves_no_plaintext_behind
+    a_new_deny_ends_a_live_connection
+    a_removed_root_ends_what_it_verified
+    an_address_in_use_refuses_the_whole_snapshot
+    credentials_that_do_not_fit_leave_the_old_in_force
+    a_drain_lets_a_request_finish
+    a_drain_ends_in_time
+}
+
+/// A server's and a client's sidecar, joined.
+fn pair(
+    driver: DriverChoice,
+    speaks: Speaks,
+    rules: Authorization,
+    application: &Application,
+) -> [Running; 2] {
+    let server = Running::start(driver);
+    server.0.publish_credentials(mesh::credentials(SERVER, 1)).unwrap();
+    server.publish(mesh::inbound(Mode::Strict, speaks, rules, application.address));
+    let client = Running::start(driver);
+    client.0.publish_credentials(mesh::credentials(CLIENT, 1)).unwrap();
+    client.publish(mesh::outbound(speaks, &[server.address("inbound")], SERVER));
+    [client, server]
+}
+
+fn permissive(driver: DriverChoice, speaks: Speaks, application: &Application) -> Running {
+    let server = Running::start(driver);
+    server.0.publish_credentials(mesh::credentials(SERVER, 1)).unwrap();
+    server.publish(mesh::inbound(Mode::Permissive, speaks, Authorization::default(), application.address));
+    server
+}
+
+fn a_request_goes_through_both_sidecars(driver: DriverChoice) {
+    let application = Application::start(true);
+    let [client, server] = pair(driver, Speaks::Http, Authorization::default(), &application);
+    let mut connection = Client::connect(client.address("outbound"));
+    connection.send(
+        "GET /a/../b HTTP/1.1\r\nHost: payments\r\nX-Forwarded-Client-Cert: URI=spiffe://forged\r\n\r\n",
+    );
+    let (status, seen) = connection.response();
+
+    assert_eq!(status, 200);
+    assert!(seen.starts_with("GET /b HTTP/1.1\r\n"), "{seen}");
+    let xfcc =
+        seen.lines().find(|line| line.to_ascii_lowercase().starts_with("x-forwarded-client-cert:")).unwrap();
+    assert!(
+        xfcc.contains(&format!("By={SERVER};Hash=")) && xfcc.ends_with(&format!(";URI={CLIENT}")),
+        "{xfcc}"
+    );
+    assert!(!seen.contains("forged"), "{seen}");
+    assert!(seen.contains("x-request-id: ") && seen.contains("x-forwarded-proto: http"), "{seen}");
+
+    let requests = server.metrics(|metrics| !metrics.requests.is_empty()).requests;
+    assert_eq!((requests[0].code, requests[0].security, requests[0].count), (200, Security::MutualTls, 1));
+    let requests = client.metrics(|metrics| !metrics.requests.is_empty()).requests;
+    assert_eq!(requests[0].security, Security::MutualTls);
+    assert!(client.0.records().is_empty() && server.0.records().is_empty());
+}
+
+fn opaque_bytes_go_through_both_sidecars_and_half_close(driver: DriverChoice) {
+    let application = Application::echo();
+    let [client, _server] = pair(driver, Speaks::Tcp, Authorization::default(), &application);
+    let mut connection = Client::connect(client.address("outbound"));
+    connection.send("first");
+    assert_eq!(connection.exactly(5), "first");
+    connection.send("last");
+    connection.half_close();
+    assert_eq!(connection.rest(), "last");
+}
+
+fn plaintext_to_strict_is_closed_without_a_byte_and_recorded(driver: DriverChoice) {
+    let application = Application::start(true);
+    let [_client, server] = pair(driver, Speaks::Http, Authorization::default(), &application);
+    let mut stranger = Client::connect(server.address("inbound"));
+    stranger.send("GET /admin?token=1 HTTP/1.1\r\nHost: payments\r\n\r\n");
+    assert_eq!(stranger.rest(), "");
+
+    let record = server.record();
+    assert_eq!((record.reason, record.phase), (Reason::PlaintextToStrict, Phase::Accept));
+    let request = record.request.unwrap();
+    assert_eq!((&*request.method, &*request.host, &*request.path), ("GET", "payments", "/admin"));
+    let origin = record.origin.unwrap();
+    assert_eq!((&*origin.label, origin.position.as_deref()), ("shop/default", Some("mesh.yaml:7:1")));
+    assert_eq!(server.0.metrics().refusals[0].reason, Reason::PlaintextToStrict);
+    assert_eq!(application.connections(), 0);
+}
+
+fn a_denied_request_is_told_no_more_than_that(driver: DriverChoice) {
+    let application = Application::start(true);
+    let rules = mesh::deny(Matcher::Path(PathPattern::parse("/admin").unwrap()));
+    let [client, server] = pair(driver, Speaks::Http, rules, &application);
+    let mut connection = Client::connect(client.address("outbound"));
+    assert_eq!(connection.get("/admin", "payments"), (403, "RBAC: access denied".into()));
+    assert_eq!(connection.get("/", "payments").0, 200, "the connection goes on");
+
+    let record = server.record();
+    assert_eq!((record.reason, record.phase), (Reason::DeniedByPolicy, Phase::Authorize));
+    assert_eq!(record.origin.unwrap().label, "shop/no-entry[0]");
+    assert_eq!(record.presented.unwrap().names, [CLIENT]);
+    assert_eq!(record.snapshot, 1);
+}
+
+fn a_server_that_is_somebody_else_is_not_talked_to(driver: DriverChoice) {
+    let application = Application::start(true);
+    let [client, server] = pair(driver, Speaks::Http, Authorization::default(), &application);
+    let other = "spiffe://cluster.local/ns/shop/sa/ledger";
+    client.publish(mesh::outbound(Speaks::Http, &[server.address("inbound")], other));
+    let answer = Client::connect(client.address("outbound")).get("/", "payments");
+    assert_eq!(answer, (503, "sidering: secure-naming-mismatch".into()));
+
+    let record = client.record();
+    assert_eq!((record.reason, record.phase), (Reason::SecureNamingMismatch, Phase::Naming));
+    assert_eq!((&*record.expected[0].name, &*record.expected[0].from), (other, "endpoint (mesh.yaml:12:3)"));
+    assert_eq!(record.presented.unwrap().names, [SERVER]);
+    assert_eq!(record.origin.unwrap().position.as_deref(), Some("mesh.yaml:21:1"));
+    assert_eq!(application.connections(), 0);
+}
+
+fn a_dead_endpoint_is_avoided(driver: DriverChoice) {
+    let application = Application::start(true);
+    let [client, server] = pair(driver, Speaks::Http, Authorization::default(), &application);
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    client.publish(mesh::outbound(Speaks::Http, &[dead, server.address("inbound")], SERVER));
+    for _ in 0..2 {
+        assert_eq!(Client::connect(client.address("outbound")).get("/", "payments").0, 200);
+    }
+    assert_ne!(client.0.metrics().retries, 0, "round robin meets it");
+    assert!(client.0.records().is_empty(), "the request got its answer");
+
+    client.publish(mesh::outbound(Speaks::Http, &[dead], SERVER));
+    let answer = Client::connect(client.address("outbound")).get("/", "payments");
+    assert_eq!(answer, (503, "sidering: connect-refused".into()));
+    assert_eq!(client.record().upstream, Some(dead.to_string()));
+}
+
+fn a_connection_that_the_application_closed_is_replaced(driver: DriverChoice) {
+    let application = Application::start(false);
+    let server = permissive(driver, Speaks::Http, &application);
+    let mut connection = Client::connect(server.address("inbound"));
+    for _ in 0..3 {
+        assert_eq!(connection.get("/", "payments").0, 200);
+    }
+    assert_eq!(application.connections(), 3);
+}
+
+fn upstream_connections_are_kept_until_credentials_change(driver: DriverChoice) {
+    let application = Application::start(true);
+    let [client, server] = pair(driver, Speaks::Http, Authorization::default(), &application);
+    let mut connection = Client::connect(client.address("outbound"));
+    for _ in 0..3 {
+        assert_eq!(connection.get("/", "payments").0, 200);
+    }
+    assert_eq!(client.0.metrics().upstream_connects, 1);
+    client.metrics(|metrics| metrics.upstream_idle == 1);
+
+    client.0.publish_credentials(mesh::credentials(CLIENT, 2)).unwrap();
+    assert_eq!(client.0.metrics().upstream_idle, 0, "made under the old ones");
+    assert_eq!(connection.get("/", "payments").0, 200, "the downstream connection lives on");
+    assert_eq!(client.0.metrics().upstream_connects, 2);
+
+    client.publish(mesh::outbound(Speaks::Http, &[server.address("inbound")], SERVER));
+    assert_eq!(connection.get("/", "payments").0, 200);
+    assert_eq!(client.0.metrics().upstream_connects, 2, "an equal cluster keeps its connections");
+}
+
+fn strict_leaves_no_plaintext_behind(driver: DriverChoice) {
+    let application = Application::start(true);
+    let server = permissive(driver, Speaks::Http, &application);
+    let mut kept = Client::connect(server.address("inbound"));
+    assert_eq!(kept.get("/", "payments").0, 200);
+
+    server.publish(mesh::inbound(Mode::Strict, Speaks::Http, Authorization::default(), application.address));
+    assert_eq!(kept.rest(), "", "an idle connection ends");
+    assert_eq!(server.record().reason, Reason::PlaintextToStrict);
+}
+
+fn a_new_deny_ends_a_live_connection(driver: DriverChoice) {
+    let application = Application::echo();
+    let [client, server] = pair(driver, Speaks::Tcp, Authorization::default(), &application);
+    let mut connection = Client::connect(client.address("outbound"));
+    connection.send("before");
+    assert_eq!(connection.exactly(6), "before");
+
+    let rules = mesh::deny(Matcher::Namespace(sidering_policy::StringMatch::parse("shop")));
+    server.publish(mesh::inbound(Mode::Strict, Speaks::Tcp, rules, application.address));
+    assert_eq!(connection.rest(), "");
+    assert_eq!(server.record().reason, Reason::DeniedByPolicy);
+}
+
+fn a_removed_root_ends_what_it_verified(driver: DriverChoice) {
+    let application = Application::start(true);
+    let [client, server] = pair(driver, Speaks::Http, Authorization::default(), &application);
+    let mut connection = Client::connect(client.address("outbound"));
+    assert_eq!(connection.get("/", "payments").0, 200);
+
+    server.0.publish_credentials(mesh::credentials_from(&mesh::authority(), SERVER, 2)).unwrap();
+    assert_eq!(server.record().reason, Reason::PeerNoLongerTrusted);
+    let (status, body) = connection.get("/", "payments");
+    assert_eq!(
+        (status, &*body),
+        (503, "sidering: unknown-ca"),
+        "the client does not trust the new root either"
+    );
+}
+
+fn an_address_in_use_refuses_the_whole_snapshot(driver: DriverChoice) {
+    let application = Application::start(true);
+    let server = permissive(driver, Speaks::Http, &application);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+
+    let mut next = mesh::inbound(Mode::Strict, Speaks::Http, Authorization::default(), application.address);
+    next.listeners.push(Arc::new(second_listener(&next, taken.local_addr().unwrap())));
+    let refusal = server.0.publish(next).unwrap_err();
+    assert!(
+        matches!(&refusal, PublishRefusal::Bind { listener, .. } if &**listener == "second"),
+        "{refusal}"
+    );
+
+    let status = server.0.status();
+    assert_eq!((status.snapshot, status.listeners.len()), (1, 1));
+    assert_eq!(Client::connect(server.address("inbound")).get("/", "payments").0, 200, "still permissive");
+}
+
+fn second_listener(snapshot: &Snapshot, address: std::net::SocketAddr) -> Listener {
+    let first = &snapshot.listeners[0];
+    Listener {
+        name: "second".into(),
+        bind: BindAddress::Tcp(address),
+        direction: first.direction,
+        captures: false,
+        chains: first.chains.clone(),
+        detection_timeout: None,
+        origin: first.origin.clone(),
+    }
+}
+
+fn credentials_that_do_not_fit_leave_the_old_in_force(driver: DriverChoice) {
+    let application = Application::start(true);
+    let [client, server] = pair(driver, Speaks::Http, Authorization::default(), &application);
+    let (mut mixed, other) = (mesh::credentials(SERVER, 2), mesh::credentials(SERVER, 2));
+    let mut chain = (*mixed.chain).clone();
+    chain.key = other.chain.key.clone();
+    mixed.chain = Arc::new(chain);
+    let refusal = server.0.publish_credentials(mixed).unwrap_err();
+    assert!(matches!(refusal, CredentialRefusal::Unusable { .. }), "{refusal}");
+    assert_eq!(server.0.status().credentials, Some(1));
+    assert_eq!(Client::connect(client.address("outbound")).get("/", "payments").0, 200);
+}
+
+/// An application that says when a request has come and answers when it may.
+fn gated() -> (Application, mpsc::Receiver<()>, mpsc::SyncSender<()>) {
+    let (arrived, arrival) = mpsc::sync_channel(1);
+    let (open, gate) = mpsc::sync_channel::<()>(1);
+    let gate = std::sync::Mutex::new(gate);
+    let application = Application::with(move |mut stream| {
+        let mut buffer = [0; 4096];
+        let _ = std::io::Read::read(&mut stream, &mut buffer)?;
+        arrived.send(()).expect("the test waits");
+        let _ = gate.lock().unwrap().recv();
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+    });
+    (application, arrival, open)
+}
+
+fn a_drain_lets_a_request_finish(driver: DriverChoice) {
+    let (application, arrival, open) = gated();
+    let server = permissive(driver, Speaks::Http, &application);
+    let (mut idle, mut busy) =
+        (Client::connect(server.address("inbound")), Client::connect(server.address("inbound")));
+    busy.send("GET / HTTP/1.1\r\nHost: payments\r\n\r\n");
+    arrival.recv_timeout(mesh::PATIENCE).unwrap();
+
+    let proxy = server.0.clone();
+    let draining = std::thread::spawn(move || proxy.drain(mesh::PATIENCE));
+    assert_eq!(idle.rest(), "", "an idle connection is closed at once");
+    open.send(()).unwrap();
+    assert_eq!(busy.response(), (200, "done".into()));
+    assert_eq!(busy.rest(), "");
+    assert!(draining.join().unwrap(), "nothing had to be aborted");
+}
+
+fn a_drain_ends_in_time(driver: DriverChoice) {
+    let (application, arrival, _open) = gated();
+    let server = permissive(driver, Speaks::Http, &application);
+    let mut busy = Client::connect(server.address("inbound"));
+    busy.send("GET / HTTP/1.1\r\nHost: payments\r\n\r\n");
+    arrival.recv_timeout(mesh::PATIENCE).unwrap();
+    assert!(!server.0.drain(Duration::from_millis(50)));
+    assert_eq!(busy.rest(), "");
+    assert_eq!(server.record().reason, Reason::DrainTimeout);
+}
