@@ -152,7 +152,7 @@ impl Connection {
     }
 
     /// Runs a stage until it is done or the connection must end.
-    pub(crate) async fn unless_aborted<T>(&self, stage: impl Future<Output = T>) -> Stage<T> {
+    pub(crate) async fn unless_aborted<T>(&self, stage: impl Future<Output = T> + Unpin) -> Stage<T> {
         match self.abort.unless(stage).await {
             Some(output) => Ok(output),
             None => Err(self

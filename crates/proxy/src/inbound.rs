@@ -1,6 +1,7 @@
 //! One inbound connection, forward only: sniff, accept, terminate TLS, then authorize and relay, once for opaque bytes
 //! and per request for HTTP. Called by the worker; what is returned as an error is recorded there.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Serves a connection to our workload until it ends.
 pub(crate) async fn serve(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<()> {
     let needs = sidering_policy::needs(listener, connection.destination);
-    let sniffing = sniff(stream, needs, listener.detection_timeout);
+    let sniffing = pin!(sniff(stream, needs, listener.detection_timeout));
     let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(()) };
 
     let chain =
@@ -52,7 +53,8 @@ pub(crate) async fn serve(connection: &Rc<Connection>, listener: &Listener, stre
         }
         Filter::Http(_) => {
             let handler = Inbound::new(connection.clone(), client);
-            request::serve(connection, io, &handler).await
+            // Boxed, so that a connection of opaque bytes costs only its own.
+            Box::pin(request::serve(connection, io, &handler)).await
         }
     }
 }
@@ -73,7 +75,7 @@ async fn terminate(
     let accepting =
         sidering_tls::accept(sniffed.io, &config, &sniffed.application_protocols, now() + HANDSHAKE);
     let (io, handshake) =
-        connection.unless_aborted(accepting).await?.map_err(|failure| Refused::handshake(&failure))?;
+        connection.unless_aborted(pin!(accepting)).await?.map_err(|failure| Refused::handshake(&failure))?;
     connection.tally().handshake(handshake.resumed);
 
     let snapshot: Arc<Snapshot> = connection.core.live().snapshot.clone();

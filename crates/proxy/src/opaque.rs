@@ -1,5 +1,6 @@
 //! An authorized connection of opaque bytes, in either direction: dial, join, report.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use sidering_net::Counters;
@@ -52,7 +53,7 @@ async fn joined(
         Direction::Outbound => RETRIES,
     };
     let dialling = upstream::dial(connection, &cluster, retries);
-    let (upstream, established, _in_flight) = connection.unless_aborted(dialling).await??;
+    let (upstream, established, _in_flight) = connection.unless_aborted(pin!(dialling)).await??;
     report.upstream(&cluster.name, &established);
     connection.joined(established);
     relay::tcp(connection, permit, io, upstream, cluster.idle_timeout, counters)

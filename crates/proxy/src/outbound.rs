@@ -2,6 +2,7 @@
 //! for HTTP. It is plaintext from our own application: there is nothing to terminate, and chains allow everything.
 //! Called by the worker; what is returned as an error is recorded there.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use sidering_http::{Body, Done, Handler, Malformed, RequestHead, Responder};
@@ -22,7 +23,7 @@ pub(crate) const RETRIES: u32 = 2;
 /// Serves a connection of our application until it ends.
 pub(crate) async fn serve(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<()> {
     let needs = sidering_policy::needs(listener, connection.destination);
-    let sniffing = sniff(stream, needs, listener.detection_timeout);
+    let sniffing = pin!(sniff(stream, needs, listener.detection_timeout));
     let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(()) };
 
     let chain = connection.accept(&sniffed)?;
@@ -37,7 +38,11 @@ pub(crate) async fn serve(connection: &Rc<Connection>, listener: &Listener, stre
             opaque::forward(connection, permit, clusters, io).await;
             Ok(())
         }
-        Filter::Http(_) => request::serve(connection, io, &Outbound(connection.clone())).await,
+        Filter::Http(_) => {
+            let handler = Outbound(connection.clone());
+            // Boxed, so that a connection of opaque bytes costs only its own.
+            Box::pin(request::serve(connection, io, &handler)).await
+        }
     }
 }
 

@@ -27,8 +27,10 @@ pub(crate) async fn tcp(
     idle: Duration,
     counters: &Counters,
 ) -> Stage<()> {
-    let relaying = sidering_net::relay(&mut downstream, &mut upstream, Some(idle), counters);
-    let ended = connection.unless_aborted(relaying).await.and_then(|ended| ended.map_err(|why| broken(&why)));
+    let ended = {
+        let relaying = pin!(sidering_net::relay(&mut downstream, &mut upstream, Some(idle), counters));
+        connection.unless_aborted(relaying).await.and_then(|ended| ended.map_err(|why| broken(&why)))
+    };
     if ended.is_err() {
         downstream.abort();
         upstream.abort();
@@ -269,9 +271,11 @@ fn poll_pump<Of>(
     }
 }
 
-/// As `net::deadline`, where there may be none.
-pub(crate) async fn within<T>(until: Option<Instant>, f: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let f = pin!(f);
+/// As `net::deadline`, where there may be none. Pinned by the caller, as for `Stop::unless`.
+pub(crate) async fn within<T>(
+    until: Option<Instant>,
+    f: impl Future<Output = T> + Unpin,
+) -> Result<T, Elapsed> {
     match until {
         Some(at) => deadline(at, f).await,
         None => Ok(f.await),

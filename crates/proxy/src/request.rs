@@ -1,6 +1,7 @@
 //! One HTTP request in either direction: decide, then act. What is decided reads the core's newest Snapshot and holds
 //! everything that acting needs; acting forwards, and forwards again only where that is safe.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,7 +30,7 @@ use crate::{Phase, Reason, RequestLine};
 pub(crate) async fn serve<H: Handler<Io>>(connection: &Connection, io: Io, handler: &H) -> Stage<()> {
     connection.serves(Protocol::Http);
     let limits = Limits::default();
-    let serving = sidering_http::serve(io, handler, &limits, &connection.drain);
+    let serving = pin!(sidering_http::serve(io, handler, &limits, &connection.drain));
     match connection.unless_aborted(serving).await? {
         Ok(_) => Ok(()),
         // The client went away; if that broke an exchange off, the exchange has said so.
@@ -173,7 +174,7 @@ impl<'a> Exchange<'a> {
         let mut attempts = Attempts::new(self.retries);
         loop {
             let host = request.head.authority.as_deref();
-            let checkout = within(until, checkout(self.connection, cluster, host, &mut attempts)).await;
+            let checkout = within(until, pin!(checkout(self.connection, cluster, host, &mut attempts))).await;
             let (upstream, _in_flight) = match checkout {
                 Ok(Ok(upstream)) => upstream,
                 Ok(Err(refused)) => return self.refuse(refused, &request.head, request.responder),

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 /// Not given until it is; then for ever.
@@ -41,14 +41,15 @@ impl<T> Stop<T> {
         if self.given() {
             return Poll::Ready(());
         }
-        self.waiting.set(Some(cx.waker().clone()));
+        let kept = self.waiting.take().filter(|waker| waker.will_wake(cx.waker()));
+        self.waiting.set(Some(kept.unwrap_or_else(|| cx.waker().clone())));
         Poll::Pending
     }
 
-    /// Runs `f` unless the signal comes first; then `f` is dropped and `None` returned.
-    pub(crate) async fn unless<F: Future>(&self, f: F) -> Option<F::Output> {
-        let mut f = pin!(f);
-        poll_fn(|cx| match f.as_mut().poll(cx) {
+    /// Runs `f` unless the signal comes first; then `None`. Pinned by the caller: moving it in would double the size of
+    /// every future around it.
+    pub(crate) async fn unless<F: Future + Unpin>(&self, mut f: F) -> Option<F::Output> {
+        poll_fn(|cx| match Pin::new(&mut f).poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => self.poll_given(cx).map(|()| None),
         })

@@ -206,7 +206,8 @@ fn no_credentials(cluster: &Cluster, endpoint: &Endpoint, tls: &UpstreamTls) -> 
         .towards(&cluster.name, Some(shown(&endpoint.address)))
 }
 
-/// Connects, and speaks TLS, within the cluster's connect timeout: for both together, as Envoy.
+/// Connects, and speaks TLS, within the cluster's connect timeout: for both together, as Envoy. Large, so callers box it:
+/// it is seldom, and what awaits it is kept small.
 async fn connect(
     connection: &Connection,
     cluster: &Cluster,

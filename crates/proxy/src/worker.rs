@@ -187,7 +187,7 @@ impl Core {
     }
 
     async fn accept_from(self: &Rc<Self>, mut listener: TcpListener, socket: &SocketKey, stop: &Stop<()>) {
-        while let Some(accepted) = stop.unless(listener.accept()).await {
+        while let Some(accepted) = stop.unless(pin!(listener.accept())).await {
             match accepted {
                 Ok((stream, peer)) => self.welcome(socket, stream, peer),
                 Err(failure) => return tracing::error!(?socket, %failure, "a listener broke"),

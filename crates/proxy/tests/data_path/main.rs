@@ -1,4 +1,5 @@
 //! The data path over real sockets, from hand-made Snapshots, on both drivers.
+#![expect(clippy::unwrap_used, reason = "a set-up that fails is a failed test")]
 
 mod mesh;
 

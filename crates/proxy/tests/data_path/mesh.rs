@@ -25,26 +25,30 @@ use sidering_proxy::{Metrics, Options, Proxy, Record};
 use sidering_tls::Backend;
 
 /// Longer than anything here takes; it only ends a test that hangs.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub const CLIENT: &str = "spiffe://cluster.local/ns/shop/sa/orders";
-pub const SERVER: &str = "spiffe://cluster.local/ns/shop/sa/payments";
+pub(crate) const CLIENT: &str = "spiffe://cluster.local/ns/shop/sa/orders";
+pub(crate) const SERVER: &str = "spiffe://cluster.local/ns/shop/sa/payments";
 
 /// The authority of all tests.
 static CA: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(authority);
 
-pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
+pub(crate) fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 /// A fresh certificate of that name.
-pub fn credentials(id: &str, version: u64) -> Credentials {
+pub(crate) fn credentials(id: &str, version: u64) -> Credentials {
     credentials_from(&CA, id, version)
 }
 
-pub fn credentials_from(ca: &CertifiedIssuer<'static, KeyPair>, id: &str, version: u64) -> Credentials {
+pub(crate) fn credentials_from(
+    ca: &CertifiedIssuer<'static, KeyPair>,
+    id: &str,
+    version: u64,
+) -> Credentials {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
     params.extended_key_usages =
@@ -63,26 +67,26 @@ pub fn credentials_from(ca: &CertifiedIssuer<'static, KeyPair>, id: &str, versio
     }
 }
 
-pub fn origin(kind: &str, name: &str, line: u32) -> Origin {
+pub(crate) fn origin(kind: &str, name: &str, line: u32) -> Origin {
     let position = Some(Position { file: "mesh.yaml".into(), line, column: 1 });
     Origin { kind: kind.into(), name: name.into(), rule: None, position }
 }
 
 /// One driver's data path, ended when dropped.
-pub struct Running(pub Proxy);
+pub(crate) struct Running(pub(crate) Proxy);
 
 impl Running {
     /// `driver` must be there: one that is missing fails the test.
-    pub fn start(driver: DriverChoice) -> Self {
+    pub(crate) fn start(driver: DriverChoice) -> Self {
         let driver = probe(driver).expect("both drivers run where the tests run").driver;
         Self(Proxy::start(Options::new(driver, Backend::Rustls)).expect("a worker can be started"))
     }
 
-    pub fn publish(&self, snapshot: Snapshot) {
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
         self.0.publish(snapshot).expect("the snapshot is taken");
     }
 
-    pub fn address(&self, listener: &str) -> SocketAddr {
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
         let status = self.0.status();
         let found =
             status.listeners.iter().find(|known| known.name == listener).expect("the listener is bound");
@@ -90,12 +94,12 @@ impl Running {
     }
 
     /// The first record, once there is one.
-    pub fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> Record {
         self.until(|proxy| proxy.records().into_iter().next())
     }
 
     /// The metrics, once they are as wanted: a client has its response before the worker has counted it.
-    pub fn metrics(&self, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
+    pub(crate) fn metrics(&self, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
         self.until(|proxy| Some(proxy.metrics()).filter(&wanted))
     }
 
@@ -120,20 +124,20 @@ impl Drop for Running {
 
 /// Which connections an inbound port takes.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Mode {
+pub(crate) enum Mode {
     Strict,
     Permissive,
 }
 
 /// What an inbound or outbound port speaks.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Speaks {
+pub(crate) enum Speaks {
     Http,
     Tcp,
 }
 
 /// A server's Snapshot: port 0 of loopback as `inbound`, everything to `application`.
-pub fn inbound(mode: Mode, speaks: Speaks, rules: Authorization, application: SocketAddr) -> Snapshot {
+pub(crate) fn inbound(mode: Mode, speaks: Speaks, rules: Authorization, application: SocketAddr) -> Snapshot {
     let tls_only = ChainMatch { transport: Some(Transport::Tls), ..ChainMatch::default() };
     let raw_only = ChainMatch { transport: Some(Transport::Raw), ..ChainMatch::default() };
     let downstream = DownstreamTls { alpn: vec!["http/1.1".into()], ..DownstreamTls::default() };
@@ -153,7 +157,7 @@ pub fn inbound(mode: Mode, speaks: Speaks, rules: Authorization, application: So
 
 /// A client's Snapshot: port 0 of loopback as `outbound`, everything to `servers` by mesh mTLS, whose names must be
 /// among `expected`.
-pub fn outbound(speaks: Speaks, servers: &[SocketAddr], expected: &str) -> Snapshot {
+pub(crate) fn outbound(speaks: Speaks, servers: &[SocketAddr], expected: &str) -> Snapshot {
     let sans = vec![ExpectedSan { name: expected.into(), from: "endpoint (mesh.yaml:12:3)".into() }];
     let tls = Arc::new(UpstreamTls {
         certificate: ClientCertificate::Workload,
@@ -246,7 +250,7 @@ fn endpoint(address: SocketAddr, tls: Option<Arc<UpstreamTls>>) -> Arc<Endpoint>
 }
 
 /// A policy that denies whatever matches.
-pub fn deny(matcher: Matcher) -> Authorization {
+pub(crate) fn deny(matcher: Matcher) -> Authorization {
     let clause = sidering_policy::Clause { negated: false, any: vec![matcher] };
     let origin = origin("AuthorizationPolicy", "shop/no-entry", 40).with_rule(0, None);
     let rule = Rule {
@@ -260,13 +264,13 @@ pub fn deny(matcher: Matcher) -> Authorization {
 
 /// An HTTP/1.1 application that answers each request with its own head, and counts its connections. What it does with
 /// a connection after its first answer is up to `keeps`.
-pub struct Application {
-    pub address: SocketAddr,
-    pub connections: Arc<AtomicUsize>,
+pub(crate) struct Application {
+    pub(crate) address: SocketAddr,
+    pub(crate) connections: Arc<AtomicUsize>,
 }
 
 impl Application {
-    pub fn start(keeps: bool) -> Self {
+    pub(crate) fn start(keeps: bool) -> Self {
         Self::with(move |stream| {
             let mut reader = BufReader::new(stream.try_clone()?);
             while let Some(head) = read_head(&mut reader)? {
@@ -280,11 +284,11 @@ impl Application {
     }
 
     /// Sends back whatever comes.
-    pub fn echo() -> Self {
+    pub(crate) fn echo() -> Self {
         Self::with(|mut stream| std::io::copy(&mut stream.try_clone()?, &mut stream).map(drop))
     }
 
-    pub fn with(serve: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn with(serve: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -300,7 +304,7 @@ impl Application {
         Self { address, connections }
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
@@ -318,26 +322,26 @@ fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<String>> {
 }
 
 /// A client's connection.
-pub struct Client(BufReader<TcpStream>);
+pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the listener takes connections");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(BufReader::new(stream))
     }
 
-    pub fn send(&mut self, bytes: &str) {
+    pub(crate) fn send(&mut self, bytes: &str) {
         self.0.get_mut().write_all(bytes.as_bytes()).expect("the sidecar reads");
     }
 
     /// One request; its response's status and body.
-    pub fn get(&mut self, path: &str, host: &str) -> (u16, String) {
+    pub(crate) fn get(&mut self, path: &str, host: &str) -> (u16, String) {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         self.response()
     }
 
-    pub fn response(&mut self) -> (u16, String) {
+    pub(crate) fn response(&mut self) -> (u16, String) {
         let head = read_head(&mut self.0).unwrap().expect("a response comes");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let length = head.lines().find_map(|line| {
@@ -350,7 +354,7 @@ impl Client {
     }
 
     /// Waits for the end; what came before it. A reset is an end, too.
-    pub fn rest(&mut self) -> String {
+    pub(crate) fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("it stays open"),
@@ -358,13 +362,13 @@ impl Client {
         }
     }
 
-    pub fn exactly(&mut self, length: usize) -> String {
+    pub(crate) fn exactly(&mut self, length: usize) -> String {
         let mut bytes = vec![0; length];
         self.0.read_exact(&mut bytes).unwrap();
         String::from_utf8(bytes).unwrap()
     }
 
-    pub fn half_close(&self) {
+    pub(crate) fn half_close(&self) {
         self.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
     }
 }
