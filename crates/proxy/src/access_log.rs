@@ -223,3 +223,6 @@ fn timestamp(at: SystemTime) -> String {
 fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&timestamp(*at))
 }
+
+#[cfg(test)]
+mod tests;

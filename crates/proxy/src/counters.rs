@@ -165,3 +165,37 @@ fn sum_direction(metrics: &mut Metrics, direction: Direction, parts: &[&Tally]) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_summed_and_codes_are_bounded() {
+        let cores = [Counters::new(), Counters::new()];
+        for core in &cores {
+            core.of(Direction::Inbound).request(Security::MutualTls, 200);
+            core.of(Direction::Outbound).refusal(Reason::ConnectRefused);
+            core.upstream_idle.add(2);
+        }
+        cores[1].of(Direction::Inbound).request(Security::None, 999);
+        cores[0].snapshot.set(2);
+        cores[1].snapshot.set(1);
+
+        let metrics = sum(cores.iter());
+        let direction = Direction::Inbound;
+        let request = |security, code, count| Requests { direction, security, code, count };
+        assert_eq!(metrics.requests, [request(Security::MutualTls, 200, 2), request(Security::None, 0, 1)]);
+        let refused = Refusals { direction: Direction::Outbound, reason: Reason::ConnectRefused, count: 2 };
+        assert_eq!(metrics.refusals, [refused]);
+        assert_eq!(metrics.upstream_idle, 4);
+        assert_eq!(metrics.snapshot, Version(1), "in force is what every core has");
+    }
+
+    #[test]
+    fn a_reason_counts_at_its_own_place() {
+        for (place, &reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+    }
+}

@@ -129,3 +129,106 @@ pub(crate) fn edit(headers: &mut Headers, edits: &HeaderEdits) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sidering_http::{HeaderName, Headers};
+    use sidering_identity::{Leaf, PeerIdentity, SpiffeId};
+    use sidering_policy::HeaderEdits;
+
+    use super::*;
+
+    fn headers(list: &[(&str, &str)]) -> Headers {
+        let mut headers = Headers::new();
+        for (name, value) in list {
+            headers.append(&HeaderName::parse(name).unwrap(), value);
+        }
+        headers
+    }
+
+    const CLAIMS: [(&str, &str); 4] = [
+        ("X-Forwarded-Client-Cert", "URI=spiffe://forged"),
+        ("X-Envoy-Internal", "true"),
+        ("X-Forwarded-For", "10.0.0.1, 10.0.0.2"),
+        ("X-Forwarded-Proto", "https"),
+    ];
+
+    fn peer() -> SocketAddr {
+        "192.0.2.7:4000".parse().unwrap()
+    }
+
+    #[test]
+    fn a_stranger_is_believed_nothing() {
+        let mut claims = headers(&CLAIMS);
+        from_stranger(&mut claims, peer());
+        assert_eq!(claims, headers(&[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "http")]));
+    }
+
+    #[test]
+    fn a_mesh_peer_is_believed_and_named_behind_those_it_names() {
+        let mut claims = headers(&CLAIMS);
+        from_mesh_peer(&mut claims, "By=us;URI=them");
+        assert_eq!(
+            claims.get("x-forwarded-client-cert"),
+            Some(&b"URI=spiffe://forged,By=us;URI=them"[..]),
+            "appended, as APPEND_FORWARD does"
+        );
+        assert_eq!(claims.get("x-envoy-internal"), Some(&b"true"[..]));
+        assert_eq!(claims.get("x-forwarded-proto"), Some(&b"https"[..]));
+    }
+
+    #[test]
+    fn our_application_names_its_callers_but_no_certificates() {
+        let mut claims = headers(&CLAIMS);
+        from_application(&mut claims);
+        assert_eq!(claims, headers(&CLAIMS[2..]));
+    }
+
+    #[test]
+    fn only_a_trusted_peer_says_who_the_client_is() {
+        let claims = headers(&CLAIMS);
+        assert_eq!(remote_ip(&claims, peer(), true), "10.0.0.2".parse::<IpAddr>().unwrap());
+        assert_eq!(remote_ip(&claims, peer(), false), peer().ip());
+        assert_eq!(remote_ip(&headers(&[("x-forwarded-for", "nonsense")]), peer(), true), peer().ip());
+    }
+
+    #[test]
+    fn the_certificate_element_is_envoys() {
+        let leaf = Leaf {
+            uris: Vec::new(),
+            dns: Vec::new(),
+            serial: String::new(),
+            subject: "CN=a \"b\"".into(),
+            not_before: 0,
+            not_after: 0,
+        };
+        let id = |text| SpiffeId::parse(text).unwrap();
+        let peer = PeerIdentity { id: id("spiffe://td/ns/a/sa/b"), leaf };
+        assert_eq!(
+            client_certificate(Some(&id("spiffe://td/ns/c/sa/d")), &peer, b"abc"),
+            "By=spiffe://td/ns/c/sa/d;Hash=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad;\
+             Subject=\"CN=a \\\"b\\\"\";URI=spiffe://td/ns/a/sa/b"
+        );
+    }
+
+    #[test]
+    fn request_ids_are_version_4_uuids_and_are_kept() {
+        assert_eq!(uuid([u64::MAX, 0]), "ffffffff-ffff-4fff-8000-000000000000");
+        let mut named = headers(&[("X-Request-Id", "mine")]);
+        ensure_request_id(&mut named, [1, 2]);
+        assert_eq!(named.get("x-request-id"), Some(&b"mine"[..]));
+    }
+
+    #[test]
+    fn edits_remove_set_and_add_in_that_order() {
+        let pair = |name: &str, value: &str| (name.into(), value.into());
+        let edits = HeaderEdits {
+            remove: vec!["a".into()],
+            set: vec![pair("b", "2"), pair(":authority", "other")],
+            add: vec![pair("a", "3")],
+        };
+        let mut edited = headers(&[("A", "1"), ("B", "1"), ("b", "1")]);
+        edit(&mut edited, &edits);
+        assert_eq!(edited, headers(&[("b", "2"), ("a", "3")]));
+    }
+}

@@ -194,3 +194,49 @@ pub(crate) fn direction_name(direction: Direction) -> &'static str {
         Direction::Outbound => "outbound",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            id: 0,
+            time: 0,
+            direction: Direction::Inbound,
+            phase: Phase::Accept,
+            reason: Reason::NoChain,
+            peer: None,
+            destination: None,
+            upstream: None,
+            cluster: None,
+            expected: Vec::new(),
+            presented: None,
+            origin: None,
+            policies: Vec::new(),
+            request: None,
+            server_name: None,
+            snapshot: 1,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_ring_keeps_the_newest_under_growing_ids() {
+        let ring = Ring::new(3);
+        for _ in 0..CAPACITY + 5 {
+            ring.push(record());
+        }
+        let ids: Vec<u64> = ring.snapshot().iter().map(|record| record.id).collect();
+        assert_eq!(ids.len(), CAPACITY);
+        assert_eq!(ids[0], 3 << 48 | 6);
+        assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn a_record_is_json_in_the_words_of_the_table() {
+        let json = serde_json::to_value(record()).unwrap();
+        assert_eq!((&json["direction"], &json["phase"]), (&"inbound".into(), &"accept".into()));
+        assert_eq!(json["reason"], "no-chain");
+    }
+}

@@ -70,6 +70,13 @@ impl<'a> Report<'a> {
         Self { connection, http: false, started: now(), security, entry, open: true }
     }
 
+    /// Of a connection that was refused before anything was exchanged, or that failed between two requests.
+    pub(crate) fn refuse(connection: &'a Connection, refused: &Refused) {
+        let mut report = Self::connection(connection, connection.client().as_ref());
+        report.refused(refused);
+        report.finish(&End::default());
+    }
+
     /// The route taken, and the rule that allowed it.
     pub(crate) fn routed(&mut self, route: &str, by: Option<&Origin>) {
         if let Some(entry) = &mut self.entry {
@@ -102,7 +109,8 @@ impl<'a> Report<'a> {
         entry.upstream_cluster = entry.upstream_cluster.take().or_else(|| refused.cluster.clone());
         entry.upstream_host = entry.upstream_host.take().or_else(|| refused.upstream.clone());
         match refused.phase {
-            Phase::Authorize => entry.response_code_details = Some(rbac_details(refused)),
+            Phase::Authorize if self.http => entry.response_code_details = Some(rbac_details(refused)),
+            Phase::Authorize => entry.connection_termination_details = Some(rbac_details(refused)),
             Phase::Connect | Phase::Handshake | Phase::Naming => {
                 entry.upstream_transport_failure_reason = Some(refused.detail.clone());
             }

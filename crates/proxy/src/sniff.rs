@@ -148,3 +148,23 @@ pub(crate) fn request_line(bytes: &[u8]) -> Option<RequestLine> {
     let path = target.split('?').next().unwrap_or(target);
     Some(RequestLine { method: method.to_owned(), host: host.to_owned(), path: path.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::request_line;
+
+    #[test]
+    fn the_first_line_of_refused_plaintext_is_read_without_its_query() {
+        let line =
+            request_line(b"POST /pay?card=1 HTTP/1.1\r\nA: b\r\nhOsT: shop:80 \r\n\r\nHost: body").unwrap();
+        assert_eq!((&*line.method, &*line.host, &*line.path), ("POST", "shop:80", "/pay"));
+    }
+
+    #[test]
+    fn what_is_no_request_is_no_line() {
+        for bytes in [&b""[..], b"\x16\x03\x01", b"GET /", b"EHLO mail example\r\n", b"\xff\xfe \xff HTTP"] {
+            assert_eq!(request_line(bytes), None);
+        }
+        assert_eq!(request_line(b"GET / HTTP/1.1").unwrap().host, "", "cut off before Host");
+    }
+}

@@ -24,6 +24,7 @@ use crate::live::{Live, SocketKey};
 use crate::record::{Record, Ring};
 use crate::refused::{Refused, Stage};
 use crate::registry::Registry;
+use crate::report::Report;
 use crate::stop::Stop;
 use crate::upstream::{Loads, Pool, Upstream};
 use crate::{Phase, Reason, inbound, outbound};
@@ -213,11 +214,11 @@ impl Core {
         };
         let connection = Connection::register(self, &listener, Peer(peer), Destination(destination));
         if let Some(refused) = refused {
-            return connection.refuse(&refused);
+            return Report::refuse(&connection, &refused);
         }
         spawn_local(async move {
             if let Err(refused) = serve(&connection, &listener, stream).await {
-                connection.refuse(&refused);
+                Report::refuse(&connection, &refused);
             }
         });
     }
