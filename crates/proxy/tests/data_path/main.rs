@@ -29,6 +29,7 @@ on_both_drivers! {
     a_server_that_is_somebody_else_is_not_talked_to
     a_dead_endpoint_is_avoided
     a_connection_that_the_application_closed_is_replaced
+    what_a_kept_connection_lost_is_sent_again_only_if_that_is_safe
     upstream_connections_are_kept_until_credentials_change
     strict_leaves_no_plaintext_behind
     a_new_deny_ends_a_live_connection
@@ -173,6 +174,31 @@ fn a_connection_that_the_application_closed_is_replaced(driver: DriverChoice) {
         assert_eq!(connection.get("/", "payments").0, 200);
     }
     assert_eq!(application.connections(), 3);
+}
+
+/// It reads a second request and closes without a word.
+fn forgetful() -> Application {
+    Application::with(|mut stream| {
+        let mut reader = std::io::BufReader::new(stream.try_clone()?);
+        mesh::read_head(&mut reader)?;
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        mesh::read_head(&mut reader).map(drop)
+    })
+}
+
+fn what_a_kept_connection_lost_is_sent_again_only_if_that_is_safe(driver: DriverChoice) {
+    let application = forgetful();
+    let server = permissive(driver, Speaks::Http, &application);
+    let mut connection = Client::connect(server.address("inbound"));
+    assert_eq!(connection.get("/", "payments").0, 200);
+    assert_eq!(connection.get("/", "payments").0, 200, "nobody notices");
+    assert_eq!((application.connections(), server.0.metrics().retries), (2, 1));
+
+    connection.send("POST / HTTP/1.1\r\nHost: payments\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(connection.response(), (503, "sidering: upstream-closed".into()), "it may have been done");
+    let record = server.record();
+    assert_eq!((record.reason, record.phase), (Reason::UpstreamClosed, Phase::Relay));
+    assert_eq!(record.upstream, Some(application.address.to_string()));
 }
 
 fn upstream_connections_are_kept_until_credentials_change(driver: DriverChoice) {

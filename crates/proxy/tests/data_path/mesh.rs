@@ -309,7 +309,7 @@ impl Application {
     }
 }
 
-fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<String>> {
+pub(crate) fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<String>> {
     let mut head = String::new();
     loop {
         if reader.read_line(&mut head)? == 0 {
