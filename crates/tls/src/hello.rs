@@ -183,3 +183,6 @@ impl<'a> Reader<'a> {
         self.take(length.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

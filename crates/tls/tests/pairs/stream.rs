@@ -1,7 +1,7 @@
 //! Bytes over an agreed connection: ends, splits, backpressure.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -128,5 +128,79 @@ fn after_close_notify_there_is_nothing_whatever_comes() {
         below.clone().write_all(&[23, 3, 3, 0, 4, 1, 2, 3, 4].repeat(1000)).await.unwrap();
         assert_eq!(receive(&mut right).await, b"last words");
         assert!(right.write_all(b"still writable").await.is_ok());
+    });
+}
+
+#[test]
+fn nothing_is_written_after_shutdown() {
+    each_pair(async |pair| {
+        let ((mut left, _), _right) = agreed(pair.shake().await);
+        left.shutdown().await.unwrap();
+        assert_eq!(left.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn slices_become_one_record() {
+    each_pair(async |pair| {
+        let (left, right) = tokio::io::duplex(256 * 1024);
+        let below = Shared(Rc::new(RefCell::new(right)));
+        let (client, server) = (pair.client(), pair.server());
+        let sides = both(
+            connect(Shared(Rc::new(RefCell::new(left))), &client, None, soon()),
+            accept(below.clone(), &server, &[], soon()),
+        );
+        let ((mut left, _), _right) = agreed(sides.await);
+        assert!(left.is_write_vectored());
+        let slices = [IoSlice::new(b"head"), IoSlice::new(b""), IoSlice::new(b"body")];
+        assert_eq!(left.write_vectored(&slices).await.unwrap(), 8);
+        left.flush().await.unwrap();
+        let (mut below, mut wire) = (below, vec![0; 1024]);
+        let count = below.read(&mut wire).await.unwrap();
+        let record = 5 + 8 + 1 + 16;
+        assert_eq!(count, record, "header, both slices, content type, tag");
+    });
+}
+
+#[test]
+fn a_peer_that_never_reads_holds_up_the_writer() {
+    each_pair(async |mut pair| {
+        pair.pipe = 1024;
+        let ((mut left, _), (mut right, _)) = agreed(pair.shake().await);
+        let chunk = pattern(100_000);
+        let taken = left.write(&chunk).await.unwrap();
+        assert!(taken <= 64 * 1024, "one write is owed at most");
+        let second = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut left).poll_write(cx, &chunk))).await;
+        assert!(second.is_pending());
+        let flushed = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut left).poll_flush(cx))).await;
+        assert!(flushed.is_pending());
+        let mut got = vec![0; taken];
+        both(async { left.flush().await.unwrap() }, async { right.read_exact(&mut got).await.unwrap() })
+            .await;
+        assert!(got == chunk[..taken]);
+    });
+}
+
+#[test]
+fn a_changed_byte_ends_the_connection_with_an_alert() {
+    each_pair(async |pair| {
+        let (left, right) = tokio::io::duplex(256 * 1024);
+        let below = Shared(Rc::new(RefCell::new(left)));
+        let (client, server) = (pair.client(), pair.server());
+        let sides = both(
+            connect(below.clone(), &client, None, soon()),
+            accept(Shared(Rc::new(RefCell::new(right))), &server, &[], soon()),
+        );
+        let ((mut left, _), (mut right, _)) = agreed(sides.await);
+        let mut below = below;
+        below.write_all(&[&[23, 3, 3, 0, 32][..], &[9; 32]].concat()).await.unwrap();
+        let error = right.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        let error = left.read_u8().await.unwrap_err();
+        let inner = error.into_inner().expect("a TLS failure");
+        assert!(
+            matches!(inner.downcast_ref(), Some(Failure::PeerAlert(alert)) if alert.0 == 20),
+            "{inner:?}"
+        );
     });
 }
