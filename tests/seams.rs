@@ -22,7 +22,7 @@ use sidering_net::{
 use sidering_tls::{
     Backend, ClientParameters, ClientTrust, ServerParameters, TicketKeys, TlsStream, Version, accept, connect,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 const DRIVERS: [Driver; 2] = [Driver::IoUring, Driver::Epoll];
 
@@ -201,14 +201,11 @@ async fn mutual_tls<S: Stream>(
         })
         .unwrap();
     let offered = ["h2".into()];
-    let connecting = async {
-        let (mut stream, agreed) = connect(left, &client, Some("seams.test"), soon()).await.unwrap();
-        stream.flush().await.unwrap();
-        (stream, agreed)
-    };
-    let ((left, seen_by_client), accepted) =
-        tokio::join!(connecting, accept(right, &server, &offered, soon()));
-    let (right, seen_by_server) = accepted.unwrap();
+    let (connected, accepted) = tokio::join!(
+        connect(left, &client, Some("seams.test"), soon()),
+        accept(right, &server, &offered, soon())
+    );
+    let ((left, seen_by_client), (right, seen_by_server)) = (connected.unwrap(), accepted.unwrap());
     let domains = [TrustDomain::parse("seams.test").unwrap()];
     for (seen, account) in [(&seen_by_client, "server"), (&seen_by_server, "client")] {
         let peer = peer_identity(seen.peer_leaf.as_deref().unwrap(), &domains).unwrap();

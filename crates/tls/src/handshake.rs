@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::time::{Duration, Instant};
 
 use sidering_net::{Stream, deadline as within, now};
+use tokio::io::AsyncWriteExt;
 
 use crate::session::Session;
 use crate::{ClientConfig, Failure, Handshake, ServerConfig, TlsStream};
@@ -39,7 +40,12 @@ pub async fn connect<S: Stream>(
 ) -> Result<(TlsStream<S>, Handshake), Failure> {
     let mut stream = TlsStream::new(io, Session::client(config, server_name)?);
     poll_fn(|cx| stream.poll_start(cx)).await?;
-    agree(stream, deadline).await
+    let (mut stream, handshake) = agree(stream, deadline).await?;
+    // The server waits for our last flight, and who waits for the server to speak first would never write again.
+    match within(deadline, stream.flush()).await {
+        Err(_elapsed) => Err(Failure::TimedOut),
+        Ok(flushed) => flushed.map(|()| (stream, handshake)).map_err(Failure::Io),
+    }
 }
 
 async fn agree<S: Stream>(

@@ -100,7 +100,7 @@ fn hello(body: &[u8]) -> Result<ClientHello, Unread> {
     if reader.0.is_empty() {
         return Ok(hello);
     }
-    let mut extensions = Reader(reader.vector()?);
+    let mut extensions = Reader(reader.last_vector()?);
     let (mut named, mut offered) = (false, false);
     while !extensions.0.is_empty() {
         let kind = extensions.u16()?;
@@ -122,7 +122,7 @@ const ALPN: u16 = 16;
 /// RFC 6066 3: of host names there is at most one.
 fn server_name(data: &[u8]) -> Result<Option<Box<str>>, Unread> {
     const BAD: Unread = Unread::Malformed("the server name is none");
-    let mut list = Reader(Reader(data).vector()?);
+    let mut list = Reader(Reader(data).last_vector()?);
     let mut host = None;
     while !list.0.is_empty() {
         let kind = list.take(1)?;
@@ -141,7 +141,7 @@ fn server_name(data: &[u8]) -> Result<Option<Box<str>>, Unread> {
 
 /// RFC 7301 3.1.
 fn alpn(data: &[u8]) -> Result<Vec<Box<str>>, Unread> {
-    let mut list = Reader(Reader(data).vector()?);
+    let mut list = Reader(Reader(data).last_vector()?);
     let mut names = Vec::new();
     while !list.0.is_empty() {
         let name = list.short_vector()?;
@@ -175,6 +175,12 @@ impl<'a> Reader<'a> {
     fn vector(&mut self) -> Result<&'a [u8], Unread> {
         let length = self.u16()?;
         self.take(length.into())
+    }
+
+    /// With a length of two bytes, and nothing after it: two readers must not see two different hellos.
+    fn last_vector(mut self) -> Result<&'a [u8], Unread> {
+        let vector = self.vector()?;
+        if self.0.is_empty() { Ok(vector) } else { Err(Unread::Malformed("bytes after the last field")) }
     }
 
     /// With a length of one byte.

@@ -120,10 +120,20 @@ fn names_that_mean_two_things_are_malformed() {
         alpn(&[b""]),
         extension(0, &[]),
         extension(16, &[0, 5, 1, b'h']),
+        extension(0, &[vector(&[[0].as_slice(), &vector(b"a")].concat()), vec![0]].concat()),
+        extension(16, &[vector(b"\x02h2"), vec![0]].concat()),
         vec![0, 0, 0],
     ] {
         assert!(is_malformed(&hello(&extensions)), "{extensions:02x?}");
     }
+}
+
+#[test]
+fn bytes_after_the_extensions_are_malformed() {
+    let mut trailing = message(Some(&sni("a.test")));
+    trailing.push(0);
+    trailing[3] += 1;
+    assert!(is_malformed(&records(&trailing, 1 << 14)));
 }
 
 #[test]

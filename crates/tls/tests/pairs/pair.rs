@@ -10,7 +10,7 @@ use sidering_tls::{
     Backend, ClientConfig, ClientParameters, ClientTrust, Failure, Handshake, ServerConfig, ServerParameters,
     TicketKeys, TlsStream, Version, accept, connect,
 };
-use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::io::DuplexStream;
 
 use crate::pki::{Authority, CLIENT, SERVER};
 
@@ -122,13 +122,7 @@ impl Pair {
     ) -> (Side, Side) {
         let (left, right) = tokio::io::duplex(self.pipe);
         let alpn: Vec<Box<str>> = self.client_alpn.iter().map(|name| (**name).into()).collect();
-        // Its last flight may still be owed, and here nobody reads or writes next.
-        let connecting = async {
-            let (mut stream, agreed) = connect(left, client, name, soon()).await?;
-            stream.flush().await?;
-            Ok((stream, agreed))
-        };
-        both(connecting, accept(right, server, &alpn, soon())).await
+        both(connect(left, client, name, soon()), accept(right, server, &alpn, soon())).await
     }
 }
 
