@@ -7,7 +7,7 @@ mod session;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use boring::error::ErrorStack;
 use boring::ex_data::Index;
@@ -18,7 +18,7 @@ use boring::ssl::{
     SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
 use boring::x509::store::{X509Store, X509StoreBuilder};
-use boring::x509::verify::X509CheckFlags;
+use boring::x509::verify::{X509CheckFlags, X509VerifyFlags};
 use boring::x509::{X509, X509StoreContextRef, X509VerifyError};
 use sidering_identity::{Bundle, CertificateChain};
 use zeroize::Zeroizing;
@@ -117,7 +117,7 @@ impl Client {
         if !alpn.is_empty() {
             context.set_alpn_protos(&wire(&alpn)).map_err(other)?;
         }
-        let sessions = Arc::new(Sessions::new().map_err(other)?);
+        let sessions = Arc::new(Sessions::default());
         context.set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
         let keep = sessions.clone();
         context.set_new_session_callback(move |ssl, session| keep.put(ssl, session));
@@ -135,7 +135,9 @@ impl Client {
         }
         if self.checks_host {
             let expected = ssl.verify_param_mut();
-            expected.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
+            // Of a certificate without alternative names the subject would count (RFC 6125 6.4.4); it is no name here.
+            expected
+                .set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
             match (server_name, address) {
                 (_, Some(address)) => expected.set_ip(address).map_err(other)?,
                 (Some(name), None) => expected.set_host(name).map_err(other)?,
@@ -143,7 +145,7 @@ impl Client {
             }
         }
         let name = server_name.unwrap_or_default();
-        ssl.set_ex_data(self.sessions.name, name.into());
+        ssl.set_ex_data(*DIALLED, name.into());
         if let Some(session) = self.sessions.take(name) {
             ffi::offer_session(&mut ssl, &session).map_err(other)?;
         }
@@ -151,19 +153,20 @@ impl Client {
     }
 }
 
+/// Where a connection keeps the name it was dialled by. One for all configurations: BoringSSL never takes an index
+/// back, and each makes every connection larger.
+static DIALLED: LazyLock<Index<Ssl, Box<str>>> =
+    LazyLock::new(|| Ssl::new_ex_index().expect("a first index needs nothing but memory"));
+
 /// Sessions that servers gave this configuration, by server name. Each is used once (RFC 8446 C.4).
+#[derive(Default)]
 struct Sessions {
-    name: Index<Ssl, Box<str>>,
     kept: Mutex<HashMap<Box<str>, VecDeque<SslSession>>>,
 }
 
 impl Sessions {
-    fn new() -> Result<Self, ErrorStack> {
-        Ok(Self { name: Ssl::new_ex_index()?, kept: Mutex::default() })
-    }
-
     fn put(&self, ssl: &SslRef, session: SslSession) {
-        let Some(name) = ssl.ex_data(self.name) else { return };
+        let Some(name) = ssl.ex_data(*DIALLED) else { return };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == NAMES && !kept.contains_key(name) {
             kept.clear();
@@ -245,6 +248,8 @@ fn store(roots: &Bundle) -> Result<X509Store, ConfigFailure> {
     for root in certificates(&roots.roots).map_err(bundle)? {
         store.add_cert(&root).map_err(bundle)?;
     }
+    // Whatever is in the bundle is a root, an intermediate too; as with Envoy and rustls.
+    store.try_set_flags(X509VerifyFlags::PARTIAL_CHAIN).map_err(other)?;
     Ok(store.build())
 }
 
@@ -300,5 +305,30 @@ impl fmt::Debug for Server {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Client(boring)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_use_up_nothing_that_is_never_given_back() {
+        let parameters = ClientParameters {
+            certificate: None,
+            trust: ClientTrust::Unverified,
+            alpn: &[],
+            min_version: Version::Tls12,
+            cipher_suites: &[],
+        };
+        let visit = || {
+            let client = Client::build(&parameters, Vec::new()).expect("nothing is wrong with it");
+            client.session(Some("server.test")).expect("nor with the name");
+        };
+        let next_index = || Ssl::new_ex_index::<()>().expect("there is memory").as_raw();
+        visit();
+        let before = next_index();
+        (0..10).for_each(|_| visit());
+        assert_eq!(next_index(), before + 1);
     }
 }

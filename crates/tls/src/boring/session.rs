@@ -129,13 +129,16 @@ impl Connection {
             None if self.server => return Err(Failure::NoCertificate),
             _ => {}
         }
+        let version = match ssl.version2() {
+            Some(SslVersion::TLS1_3) => Version::Tls13,
+            _ => Version::Tls12,
+        };
+        // BoringSSL goes on naming the group that the session began with.
+        let exchanged = !resumed || version == Version::Tls13;
         Ok(Handshake {
-            version: match ssl.version2() {
-                Some(SslVersion::TLS1_3) => Version::Tls13,
-                _ => Version::Tls12,
-            },
+            version,
             cipher: cipher(ssl).into(),
-            group: ffi::group_name(ssl).map(Into::into),
+            group: ffi::group_name(ssl).filter(|_| exchanged).map(Into::into),
             alpn: ssl.selected_alpn_protocol().map(|name| String::from_utf8_lossy(name).into()),
             resumed,
             peer_leaf: leaf,

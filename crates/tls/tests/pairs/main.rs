@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod agree;
+mod chains;
 mod config;
 mod pair;
 mod pki;
 mod refuse;
 mod resume;
 mod stream;
+mod tls12;
