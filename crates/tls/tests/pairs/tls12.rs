@@ -15,6 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use crate::pair::{Pair, both, names, run, soon};
 use crate::pki::{Authority, CLIENT, SERVER};
 
+/// Is it that failure?
+type Expected = fn(&Failure) -> bool;
+
 const ECDSA_256: &str = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
 
 fn each_backend(test: impl AsyncFn(Pair)) {
@@ -147,7 +150,7 @@ fn an_old_client_shakes_hands_and_resumes_with_its_identity() {
 fn an_old_client_is_refused_for_the_same_reasons() {
     each_backend(async |mut pair| {
         let stranger = Authority::new("stranger").leaf(CLIENT, |_| {});
-        let cases: [(_, fn(&Failure) -> bool); 2] = [
+        let cases: [(_, Expected); 2] = [
             (None, |failure| matches!(failure, Failure::NoCertificate)),
             (Some(stranger), |failure| matches!(failure, Failure::UnknownCa)),
         ];
