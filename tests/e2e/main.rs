@@ -9,6 +9,7 @@ mod http;
 mod lifecycle;
 mod naming;
 mod peer_authentication;
+mod reasons;
 mod records;
 mod reload;
 mod rotation;
