@@ -46,8 +46,10 @@ fn reason(stack: &ErrorStack) -> c_int {
 fn from_verification(result: X509VerifyResult, ssl: &SslRef) -> Failure {
     let Err(error) = result else { return Failure::BadCertificate("it was not verified".into()) };
     match error {
-        X509VerifyError::CERT_HAS_EXPIRED => Failure::Expired { by: away(ssl, |leaf| leaf.not_after) },
-        X509VerifyError::CERT_NOT_YET_VALID => Failure::NotYetValid { by: away(ssl, |leaf| leaf.not_before) },
+        X509VerifyError::CERT_HAS_EXPIRED => Failure::Expired { by: away(ssl, |leaf, now| now - leaf.not_after) },
+        X509VerifyError::CERT_NOT_YET_VALID => {
+            Failure::NotYetValid { by: away(ssl, |leaf, now| leaf.not_before - now) }
+        }
         X509VerifyError::INVALID_PURPOSE => Failure::WrongUsage,
         X509VerifyError::HOSTNAME_MISMATCH | X509VerifyError::IP_ADDRESS_MISMATCH => Failure::NameMismatch,
         X509VerifyError::UNABLE_TO_GET_ISSUER_CERT
@@ -62,11 +64,12 @@ fn from_verification(result: X509VerifyResult, ssl: &SslRef) -> Failure {
     }
 }
 
-/// How far the leaf's limit is from now; zero where it is an issuer's limit that was passed.
-fn away(ssl: &SslRef, limit: fn(&Leaf) -> i64) -> Duration {
+/// How many seconds the leaf's limit is passed by; zero where it is an issuer's limit that was passed.
+fn away(ssl: &SslRef, passed: fn(&Leaf, i64) -> i64) -> Duration {
     let leaf =
         ssl.peer_certificate().and_then(|leaf| leaf.to_der().ok()).and_then(|der| read_leaf(&der).ok());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let limit = leaf.map_or(0, |leaf| u64::try_from(limit(&leaf)).unwrap_or(0));
-    if limit == 0 { Duration::ZERO } else { Duration::from_secs(now.abs_diff(limit)) }
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let seconds = leaf.map_or(0, |leaf| passed(&leaf, now));
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

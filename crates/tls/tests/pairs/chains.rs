@@ -2,6 +2,7 @@
 
 use rcgen::{CertificateParams, DnType, SanType};
 use sidering_tls::{ClientTrust, Failure};
+use time::{Duration, OffsetDateTime};
 
 use crate::pair::{agreed, each_pair};
 use crate::pki::{Authority, CLIENT, SERVER};
@@ -39,6 +40,21 @@ fn an_intermediate_in_the_bundle_is_a_root() {
         pair.client_chain = Some(other);
         let (_client, server) = pair.shake().await;
         assert!(matches!(server, Err(Failure::UnknownCa)), "{:?}", server.err());
+    });
+}
+
+#[test]
+fn an_issuer_that_has_ended_ends_its_leaves() {
+    each_pair(async |mut pair| {
+        let root = Authority::new("root");
+        (pair.client_roots, pair.server_roots) = (root.bundle(), root.bundle());
+        let ended = OffsetDateTime::now_utc() - Duration::seconds(100);
+        let middle = root.intermediate_until("middle", ended);
+        pair.server_chain = middle.leaf(SERVER, |_| {});
+        pair.server_chain.certificates.extend(middle.bundle().roots);
+        let (client, _server) = pair.shake().await;
+        // The leaf itself has an hour left, which is nothing that it has expired by.
+        assert!(matches!(&client, Err(Failure::Expired { by }) if by.as_secs() < 160), "{:?}", client.err());
     });
 }
 

@@ -24,9 +24,14 @@ impl Authority {
 
     /// An authority that this one vouches for.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
+        self.intermediate_until(name, OffsetDateTime::now_utc() + Duration::hours(1))
+    }
+
+    pub(crate) fn intermediate_until(&self, name: &str, end: OffsetDateTime) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = end;
         Self(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap())
     }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use sidering_net::{Stream, TcpStream};
+use sidering_net::{Stream, TcpStream, deadline};
 use sidering_tls::{Failure, TlsStream, accept, connect};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
@@ -37,6 +37,9 @@ impl AsyncWrite for Shared {
 impl Stream for Shared {
     fn as_tcp(&self) -> Option<&TcpStream> {
         None
+    }
+    fn reset(&mut self) {
+        *self.0.borrow_mut() = tokio::io::duplex(1).0;
     }
 }
 
@@ -109,6 +112,22 @@ fn an_end_without_close_notify_is_no_end() {
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         let inner = error.into_inner().expect("a TLS failure");
         assert!(matches!(inner.downcast_ref(), Some(Failure::Truncated)), "{inner:?}");
+    });
+}
+
+#[test]
+fn a_reset_goes_through_and_says_no_good_bye() {
+    each_pair(async |pair| {
+        let (left, right) = tokio::io::duplex(64 * 1024);
+        let (client, server) = (pair.client(), pair.server());
+        let sides = both(
+            connect(Shared(Rc::new(RefCell::new(left))), &client, None, soon()),
+            accept(Shared(Rc::new(RefCell::new(right))), &server, &[], soon()),
+        );
+        let ((mut left, _), (mut right, _)) = agreed(sides.await);
+        left.reset();
+        let error = deadline(soon(), right.read_u8()).await.expect("it went through").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
     });
 }
 
