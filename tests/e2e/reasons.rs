@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use sidering_tests::{
-    Connection, HOST, Leaf, Origin, Pair, Run, TcpOrigin, destination_rule, on_both_drivers,
-    on_every_backend, peer_authentication, virtual_service,
+    Connection, Gate, HOST, Leaf, Origin, Pair, Run, TcpOrigin, destination_rule, on_both_drivers,
+    on_every_backend, peer_authentication, s_client, virtual_service,
 };
 
 on_both_drivers!(
@@ -15,9 +15,10 @@ on_both_drivers!(
     a_hello_that_is_none,
     a_response_that_is_none,
     an_upstream_that_does_not_answer_in_time,
+    an_endpoint_that_takes_no_connection,
     a_provider_that_is_not_supported
 );
-on_every_backend!(a_peer_that_refuses_us, tls_to_a_port_that_speaks_plaintext);
+on_every_backend!(a_peer_that_refuses_us, a_peer_with_nothing_in_common, tls_to_a_port_that_speaks_plaintext);
 
 fn requests_that_are_none(run: Run) {
     let pair = Pair::start(run);
@@ -86,6 +87,21 @@ fn an_upstream_that_does_not_answer_in_time(run: Run) {
     pair.server.refusal("downstream-closed");
 }
 
+fn an_endpoint_that_takes_no_connection(run: Run) {
+    let limit = "  trafficPolicy: {connectionPool: {tcp: {connectTimeout: 200ms}}}\n";
+    let pair = Pair::with(run).yaml("limit.yaml", destination_rule(limit)).start();
+    let elsewhere = pair.subnet.address(7, 18080);
+    let _gate = Gate::shut(elsewhere, pair.server_http());
+    let service = fs::read_to_string(pair.mesh.path("service.yaml")).expect("the pair wrote it");
+    let own = format!("address: {}", pair.subnet.ip(2));
+    let moved = service.replace(&own, &format!("address: {}", pair.subnet.ip(7)));
+    pair.reload(|mesh| mesh.write("service.yaml", &moved));
+    let reply = pair.get("/");
+    assert_eq!((reply.status, reply.text()), (503, "sidering: connect-timeout"));
+    let record = pair.client.refusal("connect-timeout");
+    assert_eq!(record["upstream"], elsewhere.to_string().as_str(), "{record:#}");
+}
+
 fn a_provider_that_is_not_supported(run: Run) {
     let custom = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
                   metadata: {name: asks, namespace: default}\n\
@@ -103,6 +119,15 @@ fn a_peer_that_refuses_us(run: Run) {
     let record = pair.client.refusal("peer-alert");
     assert!(record["detail"].as_str().is_some_and(|detail| detail.contains("alert")), "{record:#}");
     pair.server.refusal("certificate-wrong-usage");
+}
+
+fn a_peer_with_nothing_in_common(run: Run) {
+    let pair = Pair::with(run).mesh_config("{meshMTLS: {minProtocolVersion: TLSV1_3}}").start();
+    let mesh = ["-tls1_2", "-alpn", "istio"];
+    let told = s_client(pair.server_http(), Some(&pair.client_files), &mesh, b"");
+    assert_ne!(told.code, 0, "{}", told.stdout);
+    let record = pair.server.refusal("no-shared-parameters");
+    assert_eq!(record["phase"], "handshake", "{record:#}");
 }
 
 fn tls_to_a_port_that_speaks_plaintext(run: Run) {
