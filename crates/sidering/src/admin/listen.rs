@@ -1,22 +1,32 @@
-//! Binding the admin addresses, and who may speak on the Unix socket.
+//! Binding the admin addresses, serving them so that no client is in the way of another, and who may speak on the Unix
+//! socket.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
-use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
-use tokio::net::{TcpListener, UnixListener};
+use axum::serve::Listener;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
+
+/// Connections open at a time on one address. Descriptors belong to the data path, which has the same process.
+const CONNECTIONS: usize = 64;
+/// How long a client may take to send a request, its first or the next.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
 
 /// The socket in the file system; dropping it removes the file.
 pub(crate) struct SocketFile(PathBuf);
@@ -31,7 +41,7 @@ pub(super) struct Peer {
 pub(super) async fn tcp(key: &str, address: SocketAddr, router: Router) -> Result<(), Failure> {
     let listener =
         TcpListener::bind(address).await.map_err(|error| cannot(key, &address.to_string(), &error))?;
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(serve(listener, move |_| router.clone()));
     Ok(())
 }
 
@@ -39,17 +49,29 @@ pub(super) async fn tcp(key: &str, address: SocketAddr, router: Router) -> Resul
 pub(super) async fn unix(path: &Path, router: Router) -> Result<SocketFile, Failure> {
     let listener = bind(path).map_err(|error| cannot("admin.socket", &path.display().to_string(), &error))?;
     let file = SocketFile(path.to_owned());
-    let service = router.into_make_service_with_connect_info::<Peer>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
+    tokio::spawn(serve(listener, move |stream| router.clone().layer(Extension(Peer::of(stream)))));
     Ok(file)
 }
 
+/// Serves every connection with what `router` makes of it. When there are too many the oldest has to go: waiting for
+/// one to end would let idle clients keep everybody else out.
+async fn serve<L: Listener>(mut listener: L, router: impl Fn(&L::Io) -> Router) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIME);
+    let mut open: VecDeque<JoinHandle<_>> = VecDeque::new();
+    loop {
+        let (stream, _) = listener.accept().await;
+        open.retain(|connection| !connection.is_finished());
+        if open.len() == CONNECTIONS {
+            open.pop_front().inspect(JoinHandle::abort);
+        }
+        let service = TowerToHyperService::new(router(&stream));
+        open.push_back(tokio::spawn(http.serve_connection(TokioIo::new(stream), service)));
+    }
+}
+
 /// Lets only this user and root change anything, whatever the file's mode has become.
-pub(super) async fn check_peer(
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn check_peer(Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
     match peer.allowed {
         true => next.run(request).await,
         false => {
@@ -58,10 +80,10 @@ pub(super) async fn check_peer(
     }
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+impl Peer {
+    fn of(stream: &UnixStream) -> Self {
         let own = fs::metadata("/proc/self").map(|own| own.uid());
-        let peer = stream.io().peer_cred().map(|peer| peer.uid());
+        let peer = stream.peer_cred().map(|peer| peer.uid());
         Self { allowed: own.is_ok_and(|own| peer.is_ok_and(|peer| may_change(own, peer))) }
     }
 }
@@ -80,7 +102,7 @@ impl Drop for SocketFile {
 
 fn bind(path: &Path) -> io::Result<UnixListener> {
     if fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
-        if UnixStream::connect(path).is_ok() {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers on it"));
         }
         fs::remove_file(path)?;

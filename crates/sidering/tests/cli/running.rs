@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -22,8 +23,13 @@ impl<'a> Running<'a> {
     #[track_caller]
     fn start(place: &'a Place) -> (Self, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidering"));
-        command.args(["run", "--config", "sidering.yaml"]).current_dir(place.path(""));
-        let mut child = command.env_remove("RUST_LOG").stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_with(place, command.args(["run", "--config", "sidering.yaml"]))
+    }
+
+    #[track_caller]
+    fn start_with(place: &'a Place, command: &mut Command) -> (Self, String) {
+        let command = command.current_dir(place.path("")).env_remove("RUST_LOG");
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut running = Self { place, child, log };
         let line = running.said("sidering ready");
@@ -149,6 +155,37 @@ fn the_tcp_addresses_read_and_change_nothing() {
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
+}
+
+/// A sidecar that has fewer descriptors than there are clients, so that they would starve the data path.
+#[test]
+fn idle_clients_neither_keep_a_scrape_out_nor_stay() {
+    const CLIENTS: usize = 300;
+    let place = Place::new();
+    let stats = "admin: {socket: admin.sock}\nstats: {address: \"127.87.2.1:15020\"}";
+    place.write("sidering.yaml", &BOOTSTRAP.replace("admin: {socket: admin.sock}", stats));
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 200; exec \"$0\" run --config sidering.yaml"]);
+    let (_running, _) = Running::start_with(&place, command.arg(env!("CARGO_BIN_EXE_sidering")));
+    let scrape = || http("127.87.2.1:15020", "GET", "/stats/prometheus", "127.87.2.1");
+    let client = |number: usize| {
+        let mut stream = TcpStream::connect("127.87.2.1:15020").unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let sent = ["", "GET /stats", "GET /stats/prometheus HTTP/1.1\r\nHost: x\r\n\r\n"][number % 3];
+        stream.write_all(sent.as_bytes()).unwrap();
+        stream
+    };
+    let clients: Vec<TcpStream> = (0..CLIENTS).map(client).collect();
+    let begun = Instant::now();
+    assert!(scrape().starts_with("HTTP/1.1 200 "));
+    assert!(begun.elapsed() < Duration::from_secs(4), "it waited for the clients: {:?}", begun.elapsed());
+    for mut client in clients {
+        // The end, or a reset; but an end.
+        if let Err(error) = client.read_to_end(&mut Vec::new()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+    }
+    assert!(scrape().starts_with("HTTP/1.1 200 "));
 }
 
 #[test]
