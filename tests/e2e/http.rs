@@ -1,6 +1,8 @@
 //! HTTP/1.1 through both sidecars: what goes in comes out, whatever its framing.
 
-use sidering_tests::{Answer, HOST, Origin, Pair, Run, curl, on_both_drivers, on_every_backend};
+use sidering_tests::{
+    Answer, Connection, HOST, Origin, Pair, Run, curl, on_both_drivers, on_every_backend, s_client,
+};
 
 on_every_backend!(a_request_reaches_the_application_with_the_callers_identity, curl_gets_through);
 
@@ -13,6 +15,7 @@ on_both_drivers!(
     a_head_may_be_split_anywhere,
     pipelined_requests_are_answered_in_order,
     hop_by_hop_headers_stay_on_their_hop,
+    no_sender_takes_away_what_the_application_is_told_of_it,
     duplicate_headers_keep_their_order_and_case,
     a_body_that_ends_with_the_connection_arrives_whole,
     expect_continue_is_passed_on,
@@ -126,6 +129,19 @@ fn hop_by_hop_headers_stay_on_their_hop(run: Run) {
         assert_eq!(seen.header(name), None, "{name}");
     }
     assert_eq!(seen.header("x-end"), Some("1"));
+}
+
+fn no_sender_takes_away_what_the_application_is_told_of_it(run: Run) {
+    let pair = Pair::start(run);
+    let names = "x-forwarded-client-cert, x-forwarded-proto, x-forwarded-for, x-request-id";
+    let request = format!("GET / HTTP/1.1\r\nHost: server\r\nConnection: close, {names}\r\n\r\n");
+    s_client(pair.server_http(), Some(&pair.client_files), &["-alpn", "istio"], request.as_bytes());
+    let seen = pair.origin.last();
+    for told in ["x-forwarded-client-cert", "x-forwarded-proto", "x-request-id"] {
+        assert!(seen.header(told).is_some(), "{told}");
+    }
+    Connection::to(pair.server_http()).send(request).reply_to("GET");
+    assert_eq!(pair.origin.last().header("x-forwarded-for"), Some("127.0.0.1"));
 }
 
 fn duplicate_headers_keep_their_order_and_case(run: Run) {

@@ -12,6 +12,7 @@ mod peer_authentication;
 mod reasons;
 mod records;
 mod reload;
+mod revoked;
 mod rotation;
 mod routing;
 mod tcp;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 
 use sidering_tests::{
     Connection, Gate, HOST, Leaf, Origin, Pair, Run, TcpOrigin, destination_rule, on_both_drivers,
@@ -67,7 +66,7 @@ fn a_response_that_is_none(run: Run) {
         stream.read(&mut request).and_then(|_| stream.write_all(b"HTTP/1.1 two hundred\r\n\r\n"))
     });
     let pair = Pair::start(run);
-    put_behind(&pair, nonsense.address());
+    pair.put_behind(nonsense.address());
     assert_eq!(pair.get("/").status, 502);
     let record = pair.server.refusal("malformed-response");
     assert_eq!(record["upstream"], nonsense.address().to_string().as_str(), "{record:#}");
@@ -78,7 +77,7 @@ fn an_upstream_that_does_not_answer_in_time(run: Run) {
     let silent = TcpOrigin::start(|mut stream| stream.read_to_end(&mut Vec::new()).map(drop));
     let routes = "  - timeout: 200ms\n    route: [{destination: {host: server.default.svc.cluster.local}}]\n";
     let pair = Pair::with(run).yaml("timeout.yaml", virtual_service(routes)).start();
-    put_behind(&pair, silent.address());
+    pair.put_behind(silent.address());
     let reply = pair.get("/slow");
     assert_eq!((reply.status, reply.text()), (504, "sidering: upstream-timeout"));
     let record = pair.client.refusal("upstream-timeout");
@@ -139,13 +138,4 @@ fn tls_to_a_port_that_speaks_plaintext(run: Run) {
     assert_eq!((reply.status, reply.text()), (503, "sidering: not-tls"));
     let record = pair.client.refusal("not-tls");
     assert_eq!(record["origin"]["label"], "default/server", "{record:#}");
-}
-
-/// Another application behind the server's HTTP port.
-fn put_behind(pair: &Pair, application: SocketAddr) {
-    pair.server.reload(|| {
-        let sidecars = fs::read_to_string(pair.mesh.path("sidecars.yaml")).expect("the pair wrote it");
-        let before = pair.origin.address().to_string();
-        pair.mesh.write("sidecars.yaml", &sidecars.replacen(&before, &application.to_string(), 1));
-    });
 }

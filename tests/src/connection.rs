@@ -130,6 +130,11 @@ impl Connection {
         }
     }
 
+    /// The next response head alone, an informational one too.
+    pub fn head(&mut self) -> (u16, Vec<(String, String)>) {
+        self.read_head().unwrap_or_else(|why| panic!("reading a response head: {why}"))
+    }
+
     fn read_head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
         let first = self.read_line()?;
         let status = first

@@ -2,6 +2,7 @@
 //! (TCP), the server's at NET.2 on 18080 and 19090, and the origins behind it on ports of their own. Both read
 //! the same directory of YAML, as in a mesh.
 
+use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
@@ -98,6 +99,15 @@ impl Pair {
     #[track_caller]
     pub fn reload(&self, change: impl FnOnce(&Mesh)) {
         self.client.reload(|| self.server.reload(|| change(&self.mesh)));
+    }
+
+    /// Another application behind the server's HTTP port.
+    #[track_caller]
+    pub fn put_behind(&self, application: SocketAddr) {
+        let sidecars = self.mesh.path("sidecars.yaml");
+        let before = fs::read_to_string(&sidecars).expect("the pair wrote it");
+        let behind = before.replacen(&self.origin.address().to_string(), &application.to_string(), 1);
+        self.server.reload(|| self.mesh.write("sidecars.yaml", &behind));
     }
 
     /// A bare TCP connection with timeouts.

@@ -59,13 +59,17 @@ impl Pki {
         &self.bundle
     }
 
-    /// Issues a leaf to `DIRECTORY/NAME.crt` and `NAME.key`, over what was there: a rotation.
+    /// Issues a leaf to `DIRECTORY/NAME.crt` and `NAME.key`, over what was there: a rotation. The holder's bundle,
+    /// `NAME-ca.pem`, is written once.
     pub fn issue(&self, name: &str, leaf: &Leaf) -> Files {
         let (certificate, key, serial) = self.sign(name, leaf);
         let files = self.files(name, serial);
         // Key first: a watcher then sees a pair that does not match, as with any two files.
         fs::write(&files.key, key).expect("the test's directory takes files");
         fs::write(&files.certificate, certificate).expect("the test's directory takes files");
+        if !files.bundle.exists() {
+            fs::copy(&self.bundle, &files.bundle).expect("the test's directory takes files");
+        }
         files
     }
 
@@ -92,7 +96,7 @@ impl Pki {
         Files {
             certificate: self.directory.join(format!("{name}.crt")),
             key: self.directory.join(format!("{name}.key")),
-            bundle: self.bundle.clone(),
+            bundle: self.directory.join(format!("{name}-ca.pem")),
             serial,
         }
     }

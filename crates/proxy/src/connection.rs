@@ -10,6 +10,7 @@ use sidering_identity::{PeerIdentity, peer_identity};
 use sidering_policy::{
     Chain, Destination, Direction, DownstreamTls, Facts, Filter, Listener, Peer, accept, authorize_tcp,
 };
+use sidering_tls::Handshake;
 
 use crate::counters::Tally;
 use crate::live::{Live, Protocol};
@@ -45,17 +46,21 @@ struct Decided {
     facts: Option<Rc<Facts>>,
     chain: Option<Arc<Chain>>,
     client: Option<Rc<Client>>,
-    /// TCP: who answered upstream.
+    /// Opaque bytes: who answered upstream.
     upstream: Option<Rc<Established>>,
     serving: Option<Protocol>,
     /// An HTTP connection that an exchange turned into a tunnel: it has no next request to end before.
     tunnel: bool,
+    /// HTTP: why it may carry no further request.
+    revoked: Option<Box<Refused>>,
 }
 
 /// A downstream peer that was authenticated.
 pub(crate) struct Client {
     pub(crate) identity: PeerIdentity,
-    pub(crate) tls: sidering_tls::Handshake,
+    pub(crate) tls: Handshake,
+    /// [`Live::roots_lost`] when the handshake began.
+    pub(crate) roots_lost: u64,
 }
 
 impl Connection {
@@ -120,11 +125,12 @@ impl Connection {
         self.decided.borrow().client.clone()
     }
 
-    /// Keeps who was authenticated.
-    pub(crate) fn authenticated(&self, client: Client) -> Rc<Client> {
+    /// Keeps who was authenticated, unless what it was verified with is gone by now.
+    pub(crate) fn authenticated(&self, client: Client) -> Stage<Rc<Client>> {
         let client = Rc::new(client);
         self.decided.borrow_mut().client = Some(client.clone());
-        client
+        self.still_believed(&self.core.live())?;
+        Ok(client)
     }
 
     /// From now on requests, or the bytes of one upstream, are served.
@@ -135,9 +141,17 @@ impl Connection {
         }
     }
 
-    /// From now on opaque bytes are exchanged with the upstream of the last request.
-    pub(crate) fn tunnels(&self) {
+    /// From now on opaque bytes are exchanged with the upstream of the last request. Refused if a publish since that
+    /// request forbids it: there is no next request at which it could end.
+    pub(crate) fn tunnels(&self, upstream: &Rc<Established>) -> Stage<()> {
+        self.still_good()?;
         self.decided.borrow_mut().tunnel = true;
+        self.joined(upstream)
+    }
+
+    /// Whether another request may be decided.
+    pub(crate) fn still_good(&self) -> Stage<()> {
+        self.decided.borrow().revoked.clone().map_or(Ok(()), Err)
     }
 
     /// HTTP, request by request: it can end between two.
@@ -146,9 +160,10 @@ impl Connection {
         decided.serving == Some(Protocol::Http) && !decided.tunnel
     }
 
-    /// TCP: to whom the bytes go.
-    pub(crate) fn joined(&self, upstream: Rc<Established>) {
-        self.decided.borrow_mut().upstream = Some(upstream);
+    /// To whom opaque bytes go, unless what it was verified with is gone by now.
+    pub(crate) fn joined(&self, upstream: &Rc<Established>) -> Stage<()> {
+        self.decided.borrow_mut().upstream = Some(upstream.clone());
+        self.still_believed(&self.core.live())
     }
 
     /// Runs a stage until it is done or the connection must end.
@@ -176,16 +191,17 @@ impl Connection {
         self.abort.give(why);
     }
 
-    /// Asks every decision again with what is in force now. `lost_a_root`: see [`Live::lost_a_root`].
-    pub(crate) fn recheck(&self, live: &Live, lost_a_root: bool) {
-        if self.drain.is_started() && self.serves_requests() {
+    /// Asks every decision again with what is in force now.
+    pub(crate) fn recheck(&self, live: &Live) {
+        if self.still_good().is_err() {
             return;
         }
-        let checked = self.still_accepted(live).and_then(|()| self.still_believed(live, lost_a_root));
+        let checked = self.still_accepted(live).and_then(|()| self.still_believed(live));
         let Err(refused) = checked else { return };
         if self.serves_requests() {
             // Reported now: it ends in its own time, after the current request.
             self.refuse(&refused);
+            self.decided.borrow_mut().revoked = Some(refused);
             self.drain.start();
         } else {
             self.abort(refused);
@@ -212,24 +228,11 @@ impl Connection {
         Ok(())
     }
 
-    fn still_believed(&self, live: &Live, lost_a_root: bool) -> Stage<()> {
+    fn still_believed(&self, live: &Live) -> Stage<()> {
         let decided = self.decided.borrow();
-        // A handshake that is under way verifies with the old bundle.
-        let terminates = decided.chain.as_ref().is_some_and(|chain| chain.tls.is_some());
+        let downstream = decided.client.as_deref().map(Client::mesh_peer);
         let upstream = decided.upstream.as_deref().and_then(Established::mesh_peer);
-        if lost_a_root && (terminates || upstream.is_some()) {
-            let detail = "a trust anchor was removed";
-            return Err(Refused::new(Phase::Naming, Reason::PeerNoLongerTrusted, detail));
-        }
-        let downstream = decided.client.as_deref().map(|client| (&client.tls, &client.identity));
-        for (tls, identity) in downstream.into_iter().chain(upstream) {
-            let leaf = tls.peer_leaf.as_deref().unwrap_or_default();
-            if let Err(error) = peer_identity(leaf, &live.snapshot.trust_domains) {
-                return Err(Refused::new(Phase::Naming, Reason::PeerNoLongerTrusted, error.to_string())
-                    .presenting(Some(&identity.leaf)));
-            }
-        }
-        Ok(())
+        downstream.into_iter().chain(upstream).try_for_each(|peer| peer.still_believed(live))
     }
 
     /// Writes the record of a refusal or failure of this connection.
@@ -264,6 +267,37 @@ impl Connection {
 
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+}
+
+impl Client {
+    fn mesh_peer(&self) -> MeshPeer<'_> {
+        MeshPeer { tls: &self.tls, identity: &self.identity, roots_lost: self.roots_lost }
+    }
+}
+
+/// Somebody on the other side of mesh mTLS, in either direction.
+pub(crate) struct MeshPeer<'a> {
+    pub(crate) tls: &'a Handshake,
+    pub(crate) identity: &'a PeerIdentity,
+    pub(crate) roots_lost: u64,
+}
+
+impl MeshPeer<'_> {
+    /// Whether it would still be verified and believed.
+    pub(crate) fn still_believed(&self, live: &Live) -> Stage<()> {
+        let refused = |why: String| {
+            Refused::new(Phase::Naming, Reason::PeerNoLongerTrusted, why)
+                .presenting(Some(&self.identity.leaf))
+        };
+        if self.roots_lost != live.roots_lost {
+            return Err(refused("a trust anchor was removed".to_owned()));
+        }
+        let leaf = self.tls.peer_leaf.as_deref().unwrap_or_default();
+        match peer_identity(leaf, &live.snapshot.trust_domains) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused(error.to_string())),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use sha2::{Digest, Sha256};
-use sidering_http::{HeaderName, Headers, RequestHead};
+use sidering_http::{HeaderName, Headers, RequestHead, strip_hop_by_hop};
 use sidering_identity::{PeerIdentity, SpiffeId};
 use sidering_policy::HeaderEdits;
 
@@ -14,14 +14,37 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Who sent a request, as far as its headers are to be believed.
+#[derive(Clone, Copy)]
+pub(crate) enum Sender<'a> {
+    /// Our own: it speaks for itself under its own certificate, so what it says of its callers stands; but who our
+    /// client was is ours to say, not its own.
+    Application,
+    /// Its identity, this element of x-forwarded-client-cert, is appended to what it says of others (Istio's
+    /// APPEND_FORWARD).
+    MeshPeer(&'a str),
+    /// Anybody else: nothing it says of itself or others is believed.
+    Stranger(SocketAddr),
+}
+
+/// Makes a request's headers say nothing that its sender may not say. What concerns its connection alone goes first:
+/// else `Connection: x-forwarded-client-cert` would take away what is set here.
+pub(crate) fn admit(headers: &mut Headers, sender: Sender<'_>) {
+    strip_hop_by_hop(headers);
+    match sender {
+        Sender::Application => from_application(headers),
+        Sender::MeshPeer(element) => from_mesh_peer(headers, element),
+        Sender::Stranger(peer) => from_stranger(headers, peer),
+    }
+}
+
 /// What the application may be told by an untrusted peer only through us.
 fn is_reserved(name: &str) -> bool {
     let envoy = name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("x-envoy-"));
     envoy || name.eq_ignore_ascii_case("x-forwarded-client-cert")
 }
 
-/// From a mesh peer: its identity is appended to what it says of others (Istio's APPEND_FORWARD).
-pub(crate) fn from_mesh_peer(headers: &mut Headers, element: &str) {
+fn from_mesh_peer(headers: &mut Headers, element: &str) {
     let mut chain = Vec::new();
     for value in headers.get_all("x-forwarded-client-cert") {
         chain.extend_from_slice(value);
@@ -34,16 +57,13 @@ pub(crate) fn from_mesh_peer(headers: &mut Headers, element: &str) {
     }
 }
 
-/// From anybody else: nothing it says of itself or others is believed.
-pub(crate) fn from_stranger(headers: &mut Headers, peer: SocketAddr) {
+fn from_stranger(headers: &mut Headers, peer: SocketAddr) {
     headers.retain(|name, _| !is_reserved(name));
     headers.set(&FORWARDED_FOR, peer.ip().to_string());
     headers.set(&FORWARDED_PROTO, "http");
 }
 
-/// From our own application: the workload speaks for itself under its own certificate, so what it says of its callers
-/// stands; but who our client was is ours to say, not its own.
-pub(crate) fn from_application(headers: &mut Headers) {
+fn from_application(headers: &mut Headers) {
     headers.retain(|name, _| !is_reserved(name));
     if !headers.contains("x-forwarded-proto") {
         headers.set(&FORWARDED_PROTO, "http");
@@ -97,8 +117,8 @@ pub(crate) fn client_certificate(by: Option<&SpiffeId>, peer: &PeerIdentity, lea
     for byte in Sha256::digest(leaf_der) {
         let _ = write!(element, "{byte:02x}");
     }
-    // Envoy quotes the subject, and escapes quotes within.
-    let _ = write!(element, ";Subject=\"{}\";URI={}", peer.leaf.subject.replace('"', "\\\""), peer.id);
+    // A quotation mark within it is escaped already (RFC 4514).
+    let _ = write!(element, ";Subject=\"{}\";URI={}", peer.leaf.subject, peer.id);
     element
 }
 
@@ -160,14 +180,14 @@ mod tests {
     #[test]
     fn a_stranger_is_believed_nothing() {
         let mut claims = headers(&CLAIMS);
-        from_stranger(&mut claims, peer());
+        admit(&mut claims, Sender::Stranger(peer()));
         assert_eq!(claims, headers(&[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "http")]));
     }
 
     #[test]
     fn a_mesh_peer_is_believed_and_named_behind_those_it_names() {
         let mut claims = headers(&CLAIMS);
-        from_mesh_peer(&mut claims, "By=us;URI=them");
+        admit(&mut claims, Sender::MeshPeer("By=us;URI=them"));
         assert_eq!(
             claims.get("x-forwarded-client-cert"),
             Some(&b"URI=spiffe://forged,By=us;URI=them"[..]),
@@ -180,8 +200,23 @@ mod tests {
     #[test]
     fn our_application_names_its_callers_but_no_certificates() {
         let mut claims = headers(&CLAIMS);
-        from_application(&mut claims);
+        admit(&mut claims, Sender::Application);
         assert_eq!(claims, headers(&CLAIMS[2..]));
+    }
+
+    #[test]
+    fn no_sender_takes_away_what_is_said_of_it() {
+        let ours = "x-forwarded-client-cert, x-forwarded-for, x-forwarded-proto";
+        let mut claims = headers(&[("Connection", ours)]);
+        admit(&mut claims, Sender::MeshPeer("URI=them"));
+        assert_eq!(
+            claims,
+            headers(&[("x-forwarded-client-cert", "URI=them"), ("x-forwarded-proto", "https")])
+        );
+
+        let mut claims = headers(&[("Connection", ours)]);
+        admit(&mut claims, Sender::Stranger(peer()));
+        assert_eq!(claims, headers(&[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "http")]));
     }
 
     #[test]
@@ -198,7 +233,7 @@ mod tests {
             uris: Vec::new(),
             dns: Vec::new(),
             serial: String::new(),
-            subject: "CN=a \"b\"".into(),
+            subject: r#"CN=a \"b\""#.into(),
             not_before: 0,
             not_after: 0,
         };

@@ -12,12 +12,13 @@ use sidering_net::{TcpStream, now};
 use sidering_policy::{DownstreamTls, Filter, Listener, Snapshot, authorize_tcp};
 
 use crate::connection::{Client, Connection};
+use crate::headers::{self, Sender};
 use crate::io::Io;
 use crate::live::Protocol;
 use crate::refused::{Refused, Stage};
 use crate::request::{self, Exchange};
 use crate::sniff::{Sniffed, request_line, sniff};
-use crate::{Phase, Reason, headers, opaque};
+use crate::{Phase, Reason, opaque};
 
 /// For a handshake, from its first byte to its last: Envoy's default in Istio is as long.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -65,13 +66,16 @@ async fn terminate(
     sniffed: Sniffed,
     tls: &DownstreamTls,
 ) -> Stage<(Io, Option<Rc<Client>>)> {
-    let config = connection.core.live().server(tls).cloned().ok_or_else(|| {
+    let live = connection.core.live();
+    let roots_lost = live.roots_lost;
+    let config = live.server(tls).cloned().ok_or_else(|| {
         Refused::new(
             Phase::Handshake,
             Reason::NoCredentials,
             "no certificate or trust bundle has arrived yet",
         )
     })?;
+    drop(live);
     let accepting =
         sidering_tls::accept(sniffed.io, &config, &sniffed.application_protocols, now() + HANDSHAKE);
     let (io, handshake) =
@@ -87,7 +91,7 @@ async fn terminate(
         Refused::naming(&error, leaf.as_ref(), &ExpectedSans::default())
     })?;
     connection.tally().mutual_tls.add(1);
-    let client = connection.authenticated(Client { identity, tls: handshake });
+    let client = connection.authenticated(Client { identity, tls: handshake, roots_lost })?;
     Ok((Io::Tls(Box::new(io)), Some(client)))
 }
 
@@ -112,12 +116,12 @@ impl Inbound {
 
 impl Handler<Io> for Inbound {
     async fn handle(&self, mut head: RequestHead, body: Body<Io>, responder: Responder<Io>) -> Done {
-        match &self.element {
-            Some(element) => headers::from_mesh_peer(&mut head.headers, element),
-            None => headers::from_stranger(&mut head.headers, self.connection.peer.0),
-        }
+        let sender = match &self.element {
+            Some(element) => Sender::MeshPeer(element),
+            None => Sender::Stranger(self.connection.peer.0),
+        };
         // One more try, for a kept connection that the application closed as we used it.
-        let exchange = Exchange::begin(&self.connection, self.client.as_ref(), &mut head, 1);
+        let exchange = Exchange::begin(&self.connection, self.client.as_ref(), sender, &mut head, 1);
         exchange.answer(head, body, responder).await
     }
 

@@ -29,6 +29,9 @@ pub(crate) struct Live {
     tickets: TicketKeys,
     /// Of the newest client configuration; see [`Client::version`].
     newest: u64,
+    /// How many times a root that peers may have been verified with was taken away. Which one verified a peer is not
+    /// known, so with any of them every mesh peer verified before counts as not verified.
+    pub(crate) roots_lost: u64,
 }
 
 /// Which socket belongs to which listener: the address, and the name too where the kernel chooses the port.
@@ -74,6 +77,7 @@ impl Live {
             versions: HashSet::new(),
             tickets: TicketKeys::new(),
             newest: 0,
+            roots_lost: 0,
         }
     }
 
@@ -99,7 +103,9 @@ impl Live {
             servers: HashMap::new(),
             clients: HashMap::new(),
             newest: before.newest,
+            roots_lost: before.roots_lost,
         };
+        live.roots_lost += u64::from(!before.roots().is_subset(&live.roots()));
         live.build_servers(backend)?;
         live.build_clients(before, backend)?;
         Ok(live)
@@ -140,13 +146,12 @@ impl Live {
         self.clients.get(cluster)?.iter().find(same)
     }
 
-    /// Whether a root that peers may have been verified with is gone since `before`. Which one a peer used is not
-    /// known, so every mesh peer counts as not verified then.
-    pub(crate) fn lost_a_root(&self, before: &Self) -> bool {
-        let roots = |live: &Self| -> BTreeSet<Vec<u8>> {
-            live.credentials.iter().flat_map(|credentials| credentials.bundle.roots.iter().cloned()).collect()
-        };
-        !roots(before).is_subset(&roots(self))
+    fn roots(&self) -> BTreeSet<&[u8]> {
+        self.credentials
+            .iter()
+            .flat_map(|credentials| &credentials.bundle.roots)
+            .map(|der| &der[..])
+            .collect()
     }
 
     /// Would a peer be verified and believed just as before?

@@ -10,12 +10,13 @@ use sidering_net::TcpStream;
 use sidering_policy::{Filter, Listener, authorize_tcp};
 
 use crate::connection::Connection;
+use crate::headers::Sender;
 use crate::io::Io;
 use crate::live::Protocol;
+use crate::opaque;
 use crate::refused::{Refused, Stage};
 use crate::request::{self, Exchange};
 use crate::sniff::sniff;
-use crate::{headers, opaque};
 
 /// Istio's default.
 pub(crate) const RETRIES: u32 = 2;
@@ -51,8 +52,7 @@ struct Outbound(Rc<Connection>);
 
 impl Handler<Io> for Outbound {
     async fn handle(&self, mut head: RequestHead, body: Body<Io>, responder: Responder<Io>) -> Done {
-        headers::from_application(&mut head.headers);
-        let exchange = Exchange::begin(&self.0, None, &mut head, RETRIES);
+        let exchange = Exchange::begin(&self.0, None, Sender::Application, &mut head, RETRIES);
         exchange.answer(head, body, responder).await
     }
 

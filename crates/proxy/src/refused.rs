@@ -7,7 +7,7 @@ use sidering_policy::{Origin, Refusal};
 use crate::{Expected, OriginText, Phase, Presented, Reason, RequestLine};
 
 /// A refusal or failure on its way to the record. Boxed: it is rare, and results stay small.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Refused {
     pub(crate) reason: Reason,
     pub(crate) phase: Phase,

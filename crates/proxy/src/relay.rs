@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use sidering_policy::Permit;
 use crate::connection::Connection;
 use crate::io::Io;
 use crate::refused::{Refused, Stage};
+use crate::upstream::Established;
 use crate::{Phase, Reason};
 
 /// Both ways until both have ended; half-close is passed on. On failure both are aborted: neither side may take what
@@ -87,12 +89,15 @@ pub(crate) enum Cut {
     Upstream(Failure),
     /// The route's timeout.
     Timeout,
+    /// A tunnel was granted that what is in force now forbids.
+    Revoked(Box<Refused>),
 }
 
 /// One exchange: the request to `client`, its response to the responder, edited by `edit` on its way. Both bodies move
 /// at once, each as fast as its reader takes it.
 pub(crate) async fn http(
     connection: &Connection,
+    upstream: &Rc<Established>,
     mut request: Request,
     client: Client<Io>,
     until: Option<Instant>,
@@ -110,7 +115,9 @@ pub(crate) async fn http(
     let first_byte = sidering_net::now();
     edit(&mut head);
     if head.status == 101 {
-        connection.tunnels();
+        if let Err(refused) = connection.tunnels(upstream) {
+            return Err(unanswered(request, &exchange, &upload, Cut::Revoked(refused)));
+        }
         return Ok(tunnel(request, exchange, &head, first_byte).await);
     }
 

@@ -16,7 +16,7 @@ use sidering_policy::{
 };
 
 use crate::connection::{Client, Connection};
-use crate::headers;
+use crate::headers::{self, Sender};
 use crate::io::Io;
 use crate::live::Protocol;
 use crate::refused::{Refused, Stage};
@@ -70,14 +70,16 @@ enum Action {
 }
 
 impl<'a> Exchange<'a> {
-    /// A request whose headers say nothing that its sender may not say.
+    /// Before anything is decided the headers are made what the upstream gets: policy and routes see them so.
     pub(crate) fn begin(
         connection: &'a Connection,
         client: Option<&'a Rc<Client>>,
+        sender: Sender<'_>,
         head: &mut RequestHead,
         retries: u32,
     ) -> Self {
         let core = &connection.core;
+        headers::admit(&mut head.headers, sender);
         headers::ensure_request_id(&mut head.headers, [core.entropy(), core.entropy()]);
         let report = Report::request(connection, client, head);
         Self { connection, client, retries, report }
@@ -90,8 +92,6 @@ impl<'a> Exchange<'a> {
         body: Body<Io>,
         responder: Responder<Io>,
     ) -> Done {
-        // Before anything is decided: policy and routes see what the upstream gets.
-        strip_hop_by_hop(&mut head.headers);
         let decision = match self.decide(&mut head) {
             Ok(decision) => decision,
             Err(refused) => return self.refuse(refused, &head, responder),
@@ -115,6 +115,7 @@ impl<'a> Exchange<'a> {
     /// The path is normalised before anything looks at it, and is forwarded as it was looked at.
     fn decide(&mut self, head: &mut RequestHead) -> Stage<Decision> {
         let connection = self.connection;
+        connection.still_good()?;
         let live = connection.core.live();
         let snapshot = &live.snapshot;
         let (sniffed, chain) = (connection.sniffed(), connection.chain());
@@ -189,7 +190,7 @@ impl<'a> Exchange<'a> {
                 strip_hop_by_hop(&mut head.headers);
                 headers::edit(&mut head.headers, response_headers);
             };
-            match relay::http(self.connection, request, client, until, edit).await {
+            match relay::http(self.connection, &established, request, client, until, edit).await {
                 Ok(answered) => return self.finish(answered, cluster, established, carried),
                 Err(unanswered) if sendable_again(&unanswered, carried > 0) && attempts.again() => {
                     attempts.distrust_pool();
@@ -253,6 +254,7 @@ fn cut(why: &Cut) -> Box<Refused> {
         Cut::Upstream(failure) => {
             Refused::new(Phase::Relay, Reason::of_upstream(failure), format!("upstream: {failure}"))
         }
+        Cut::Revoked(refused) => refused.clone(),
         Cut::Timeout => {
             Refused::new(Phase::Relay, Reason::UpstreamTimeout, "no answer within the route's timeout")
         }

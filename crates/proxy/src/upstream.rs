@@ -19,7 +19,7 @@ use sidering_tls::{ClientConfig, Handshake};
 pub(crate) use load::{InFlight, Loads};
 pub(crate) use pool::{Key, Pool};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, MeshPeer};
 use crate::io::Io;
 use crate::live::Protocol;
 use crate::refused::{Refused, Stage, expected};
@@ -35,6 +35,8 @@ pub(crate) struct Established {
     pub(crate) tls: Option<Handshake>,
     /// With [`Trust::Mesh`]: who answered.
     pub(crate) identity: Option<PeerIdentity>,
+    /// [`crate::live::Live::roots_lost`] when the handshake began.
+    roots_lost: u64,
 }
 
 /// A connection to an upstream that speaks HTTP, between two exchanges.
@@ -93,7 +95,7 @@ pub(crate) async fn checkout<'a>(
             return Ok((upstream, in_flight));
         }
         // Boxed, as below: most exchanges find a pooled connection, and need no room for a handshake.
-        match Box::pin(connect(connection, cluster, &endpoint, key, Protocol::Http)).await {
+        match Box::pin(establish(connection, cluster, &endpoint, key, Protocol::Http)).await {
             Ok((io, established)) => {
                 let client = Client::http1(io, &Limits::default());
                 return Ok((Upstream { client, established: Rc::new(established), carried: 0 }, in_flight));
@@ -114,7 +116,7 @@ pub(crate) async fn dial<'a>(
         let endpoint = next_endpoint(connection, cluster, &attempts)?;
         let in_flight = in_flight(connection, cluster, &endpoint);
         let key = key(connection, cluster, &endpoint, None, Protocol::Tcp)?;
-        match Box::pin(connect(connection, cluster, &endpoint, key, Protocol::Tcp)).await {
+        match Box::pin(establish(connection, cluster, &endpoint, key, Protocol::Tcp)).await {
             Ok((io, established)) => return Ok((io, Rc::new(established), in_flight)),
             Err(refused) => try_another(connection, cluster, endpoint, &mut attempts, refused)?,
         }
@@ -179,8 +181,8 @@ fn key(
     let plain =
         Key { cluster: cluster.name.clone(), address: endpoint.address.clone(), tls: 0, server_name: None };
     let Some(tls) = &endpoint.tls else { return Ok(plain) };
-    let (version, _) =
-        client(connection, cluster, tls, protocol).ok_or_else(|| no_credentials(cluster, endpoint, tls))?;
+    let Originate { version, .. } = originate(connection, cluster, tls, protocol)
+        .ok_or_else(|| unable(connection, cluster, endpoint, tls))?;
     let server_name = match &tls.sni {
         Sni::Fixed(name) => Some(name.clone()),
         Sni::RequestHost => host.map(|host| without_port(host).to_ascii_lowercase().into()),
@@ -189,34 +191,74 @@ fn key(
     Ok(Key { tls: version, server_name, ..plain })
 }
 
-/// How TLS is spoken to an endpoint as of now, and the version of that.
-fn client(
+/// How TLS is spoken to an endpoint.
+struct Originate {
+    config: ClientConfig,
+    /// [`crate::live::Client::version`].
+    version: u64,
+    /// [`crate::live::Live::roots_lost`] as of this configuration.
+    roots_lost: u64,
+}
+
+/// As of now.
+fn originate(
     connection: &Connection,
     cluster: &Cluster,
     tls: &UpstreamTls,
     protocol: Protocol,
-) -> Option<(u64, ClientConfig)> {
+) -> Option<Originate> {
     let live = connection.core.live();
-    live.client(&cluster.name, tls, protocol).map(|client| (client.version, client.config.clone()))
+    let client = live.client(&cluster.name, tls, protocol)?;
+    let (config, version) = (client.config.clone(), client.version);
+    Some(Originate { config, version, roots_lost: live.roots_lost })
 }
 
-fn no_credentials(cluster: &Cluster, endpoint: &Endpoint, tls: &UpstreamTls) -> Box<Refused> {
-    Refused::new(Phase::Handshake, Reason::NoCredentials, "no certificate or trust bundle has arrived yet")
+/// Why there is no way to speak TLS to an endpoint: a retry asks again, and by then its cluster may be another.
+fn unable(
+    connection: &Connection,
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    tls: &UpstreamTls,
+) -> Box<Refused> {
+    let (reason, why) = match connection.core.live().credentials {
+        None => (Reason::NoCredentials, "no certificate or trust bundle has arrived yet"),
+        Some(_) => {
+            (Reason::ConfigurationChanged, "the cluster or its TLS settings changed before this attempt")
+        }
+    };
+    Refused::new(Phase::Handshake, reason, why)
         .because_of(&tls.origin)
         .towards(&cluster.name, Some(shown(&endpoint.address)))
 }
 
-/// Connects, and speaks TLS, within the cluster's connect timeout: for both together, as Envoy. Large, so callers box it:
-/// it is seldom, and what awaits it is kept small.
+/// As [`connect`], again where a root was taken away or a trust domain left meanwhile: what was verified with the old
+/// ones may not be used. Large, so callers box it: it is seldom, and what awaits it is kept small.
+async fn establish(
+    connection: &Connection,
+    cluster: &Cluster,
+    endpoint: &Arc<Endpoint>,
+    key: Key,
+    protocol: Protocol,
+) -> Stage<(Io, Established)> {
+    let (io, established) = connect(connection, cluster, endpoint, key.clone(), protocol).await?;
+    let live = connection.core.live();
+    if established.mesh_peer().is_none_or(|peer| peer.still_believed(&live).is_ok()) {
+        return Ok((io, established));
+    }
+    drop((io, live));
+    connect(connection, cluster, endpoint, key, protocol).await
+}
+
+/// Connects, and speaks TLS, within the cluster's connect timeout: for both together, as Envoy.
 async fn connect(
     connection: &Connection,
     cluster: &Cluster,
     endpoint: &Arc<Endpoint>,
-    mut key: Key,
+    key: Key,
     protocol: Protocol,
 ) -> Stage<(Io, Established)> {
     let deadline = now() + cluster.connect_timeout;
-    let decided = endpoint.tls.as_ref().and_then(|tls| client(connection, cluster, tls, protocol));
+    let decided = endpoint.tls.as_ref().and_then(|tls| originate(connection, cluster, tls, protocol));
     let towards = |refused: Box<Refused>| refused.towards(&cluster.name, Some(shown(&endpoint.address)));
     let stream = match &endpoint.address {
         Address::Tcp(address) => TcpStream::connect(*address, deadline).await,
@@ -228,29 +270,32 @@ async fn connect(
     })?;
     connection.core.counters().upstream_connects.add(1);
     let local = stream.local_address().to_string();
-    let established =
-        |key, tls, identity| Established { key, endpoint: endpoint.clone(), local, tls, identity };
+    let mut established =
+        Established { key, endpoint: endpoint.clone(), local, tls: None, identity: None, roots_lost: 0 };
     let Some(tls) = &endpoint.tls else {
-        return Ok((Io::plain(stream), established(key, None, None)));
+        return Ok((Io::plain(stream), established));
     };
 
     // Certificates may have rotated while the socket connected, and then the new ones count. Where a new configuration
     // no longer has this cluster, this exchange goes on as decided.
-    let (version, config) = client(connection, cluster, tls, protocol)
+    let Originate { config, version, roots_lost } = originate(connection, cluster, tls, protocol)
         .or(decided)
-        .ok_or_else(|| no_credentials(cluster, endpoint, tls))?;
-    key.tls = version;
+        .ok_or_else(|| unable(connection, cluster, endpoint, tls))?;
+    established.key.tls = version;
+    established.roots_lost = roots_lost;
     let stream = Prefixed::new(stream, bytes::BytesMut::new());
-    let (io, handshake) = sidering_tls::connect(stream, &config, key.server_name.as_deref(), deadline)
-        .await
-        .map_err(|failure| {
-            let mut refused = Refused::handshake(&failure);
-            refused.expected = expected(&tls.sans);
-            towards(refused.because_of(&tls.origin))
-        })?;
+    let (io, handshake) =
+        sidering_tls::connect(stream, &config, established.key.server_name.as_deref(), deadline)
+            .await
+            .map_err(|failure| {
+                let mut refused = Refused::handshake(&failure);
+                refused.expected = expected(&tls.sans);
+                towards(refused.because_of(&tls.origin))
+            })?;
     connection.core.counters().of(Direction::Outbound).handshake(handshake.resumed);
-    let identity = believe(connection, tls, &handshake).map_err(towards)?;
-    Ok((Io::Tls(Box::new(io)), established(key, Some(handshake), identity)))
+    established.identity = believe(connection, tls, &handshake).map_err(towards)?;
+    established.tls = Some(handshake);
+    Ok((Io::Tls(Box::new(io)), established))
 }
 
 /// Secure naming, once, on the very leaf that the backend verified. Ordinary TLS servers were matched by the
@@ -274,8 +319,9 @@ fn believe(connection: &Connection, tls: &UpstreamTls, handshake: &Handshake) ->
 
 impl Established {
     /// The mesh peer behind it, for checking it again.
-    pub(crate) fn mesh_peer(&self) -> Option<(&Handshake, &PeerIdentity)> {
-        self.tls.as_ref().zip(self.identity.as_ref())
+    pub(crate) fn mesh_peer(&self) -> Option<MeshPeer<'_>> {
+        let (tls, identity) = self.tls.as_ref().zip(self.identity.as_ref())?;
+        Some(MeshPeer { tls, identity, roots_lost: self.roots_lost })
     }
 
     pub(crate) fn security(&self) -> Security {

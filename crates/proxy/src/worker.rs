@@ -159,8 +159,7 @@ impl Core {
 
     /// Puts a configuration in force: from here on every decision reads it, and those that were made are made again.
     fn switch(&self, live: Arc<Live>) {
-        let before = self.live.replace(Rc::new(live.clone()));
-        let lost_a_root = live.lost_a_root(&before);
+        self.live.replace(Rc::new(live.clone()));
         self.accepting.borrow_mut().retain(|socket, stop| {
             let kept = live.listener(socket).is_some();
             if !kept {
@@ -169,7 +168,7 @@ impl Core {
             kept
         });
         for connection in self.registry.all() {
-            connection.recheck(&live, lost_a_root);
+            connection.recheck(&live);
         }
         self.pool.retain(|key| live.is_current(key.tls) && live.snapshot.cluster(&key.cluster).is_some());
         self.loads.retain(|cluster| live.snapshot.cluster(cluster).is_some());
