@@ -5,6 +5,7 @@ mod authorization;
 mod configs;
 mod demo;
 mod downstream;
+mod envoy;
 mod http;
 mod lifecycle;
 mod naming;

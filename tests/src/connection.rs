@@ -135,6 +135,24 @@ impl Connection {
         self.read_head().unwrap_or_else(|why| panic!("reading a response head: {why}"))
     }
 
+    /// Asserts that a new connection is closed without a byte whatever is sent on it; the reset may come first.
+    #[track_caller]
+    pub fn expect_refused(address: SocketAddr, bytes: &[u8]) {
+        let mut answer = Vec::new();
+        let refused = TcpStream::connect(address).and_then(|mut stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(bytes)?;
+            stream.read_to_end(&mut answer)
+        });
+        if let Err(why) = refused {
+            assert!(
+                [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe].contains(&why.kind()),
+                "{why}"
+            );
+        }
+        assert!(answer.is_empty(), "{:?}", String::from_utf8_lossy(&answer));
+    }
+
     fn read_head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
         let first = self.read_line()?;
         let status = first
