@@ -1,4 +1,4 @@
-//! SPIFFE ids and trust domains, as text that was checked once (SPIFFE-ID section 2; istio-semantics: `pkg/spiffe`).
+//! SPIFFE ids and trust domains, as text that was checked once (SPIFFE-ID section 2; Istio's `pkg/spiffe`).
 //! Comparison is literal, byte for byte. Called by configuration and by every handshake.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Host names as Istio compares them (istio-semantics 0): short names, leading wildcards, the most specific match.
+//! Host names as Istio compares them: short names, leading wildcards, the most specific match.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! MeshConfig: what holds for the whole mesh (istio-semantics 0 and 6.4). Read from a bootstrap file's `mesh`.
+//! MeshConfig: what holds for the whole mesh. Read from a bootstrap file's `mesh`.
 
 use std::sync::Arc;
 use std::time::Duration;

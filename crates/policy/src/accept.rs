@@ -16,7 +16,7 @@ pub struct Needs {
 }
 
 /// What `listener` needs to see of a connection to `destination`. Where no chain for it asks for TLS nobody looks: a
-/// ClientHello is then [`Transport::Raw`], like anything else (istio-semantics 1.4, last row).
+/// ClientHello is then [`Transport::Raw`], like anything else.
 pub fn needs(listener: &Listener, destination: Destination) -> Needs {
     let mut needs = Needs::default();
     for chain in towards(listener, destination) {

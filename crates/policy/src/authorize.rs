@@ -1,4 +1,4 @@
-//! Who may do what (istio-semantics 4.2): CUSTOM, then DENY, then ALLOW. A `Permit` is made here and nowhere else;
+//! Who may do what: CUSTOM, then DENY, then ALLOW. A `Permit` is made here and nowhere else;
 //! the relay takes it by value. How a single rule is tested is in `evaluate`.
 
 use std::net::IpAddr;

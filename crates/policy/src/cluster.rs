@@ -21,8 +21,10 @@ pub struct Cluster {
     pub balancer: BalancerKind,
     /// Deadline of connect and handshake together; Istio's default is 10 s.
     pub connect_timeout: Duration,
-    /// An idle pooled connection is closed after this.
-    pub idle_timeout: Duration,
+    /// An idle pooled HTTP connection is closed after this; `None` is no limit.
+    pub idle_timeout: Option<Duration>,
+    /// Opaque bytes that do not flow either way for this long end; `None` is no limit.
+    pub tcp_idle_timeout: Option<Duration>,
     /// At most this many connections; `None` is no limit.
     pub max_connections: Option<u32>,
     /// Requests per connection; `None` is no limit, 1 turns keep-alive off.
@@ -76,7 +78,7 @@ pub struct Endpoint {
     pub origin: Origin,
 }
 
-/// TLS towards an upstream (istio-semantics 2.4).
+/// TLS towards an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamTls {
     /// What we present.

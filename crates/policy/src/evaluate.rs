@@ -40,7 +40,7 @@ impl Subject<'_> {
 
     fn satisfies(&self, clause: &Clause, effect: Effect) -> bool {
         if clause.any.is_empty() || !clause.any.iter().all(|matcher| self.can_answer(matcher)) {
-            // The producer should have reduced it (istio-semantics 4.5): ALLOW shrinks, DENY grows.
+            // The producer should have reduced it: ALLOW shrinks, DENY grows.
             return effect == Effect::Deny;
         }
         let quantifier = match (effect, clause.negated) {

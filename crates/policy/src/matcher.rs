@@ -1,4 +1,4 @@
-//! Istio's string patterns (istio-semantics 4.3) and VirtualService's StringMatch. They test bytes: a header value
+//! Istio's string patterns and VirtualService's StringMatch. They test bytes: a header value
 //! need not be UTF-8, and one that is not must not slip past a DENY rule.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Path normalization (istio-semantics 4.7): what routing, policy and the upstream all see.
+//! Path normalization: what routing, policy and the upstream all see.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! HTTP routing: virtual host by Host header, then the first route that matches (istio-semantics 6.3).
+//! HTTP routing: virtual host by Host header, then the first route that matches.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -15,7 +15,7 @@ pub struct Authorization {
     pub(crate) dry_run: RuleSet,
 }
 
-/// The rules of the policies in force, by action, already reduced to the chain's protocol (istio-semantics 4.5).
+/// The rules of the policies in force, by action, already reduced to the chain's protocol.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     /// CUSTOM rules: no provider is supported, so a match is denied. Evaluated first.
@@ -102,7 +102,7 @@ pub enum PathPattern {
     Template(PathTemplate),
 }
 
-/// A path with operators: `{*}` is one non-empty segment, `{**}` any run of characters, also none (istio-semantics 4.3).
+/// A path with operators: `{*}` is one non-empty segment, `{**}` any run of characters, also none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate(Arc<str>);
 

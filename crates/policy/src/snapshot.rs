@@ -122,7 +122,7 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// Parameters of a chain that terminates mesh mTLS (istio-semantics 1.5). A client certificate is always required
+/// Parameters of a chain that terminates mesh mTLS. A client certificate is always required
 /// and verified to the workload's bundle; its one SPIFFE id must be in the Snapshot's trust domains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DownstreamTls {

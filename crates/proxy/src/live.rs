@@ -276,7 +276,7 @@ fn names(sans: &ExpectedSans) -> Vec<Arc<str>> {
     sans.0.iter().map(|san| san.name.clone()).collect()
 }
 
-/// Istio's tokens by the protocol inside (istio-semantics 2.4). `istio-peer-exchange` is never offered: a server that
+/// Istio's tokens by the protocol inside. `istio-peer-exchange` is never offered: a server that
 /// selected it would expect a message that we do not send.
 fn alpn(alpn: &UpstreamAlpn, protocol: Protocol) -> Vec<Arc<str>> {
     let tokens: &[&str] = match (alpn, protocol) {

@@ -26,11 +26,11 @@ pub(crate) async fn tcp(
     _permit: Permit,
     mut downstream: Io,
     mut upstream: Io,
-    idle: Duration,
+    idle: Option<Duration>,
     counters: &Counters,
 ) -> Stage<()> {
     let ended = {
-        let relaying = pin!(sidering_net::relay(&mut downstream, &mut upstream, Some(idle), counters));
+        let relaying = pin!(sidering_net::relay(&mut downstream, &mut upstream, idle, counters));
         connection.unless_aborted(relaying).await.and_then(|ended| ended.map_err(|why| broken(&why)))
     };
     if ended.is_err() {

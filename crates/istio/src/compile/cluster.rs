@@ -1,4 +1,4 @@
-//! Clusters: a service's subset at a port, with how TLS is spoken to each endpoint (istio-semantics 2.3 to 2.5).
+//! Clusters: a service's subset at a port, with how TLS is spoken to each endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +86,9 @@ impl Compiler<'_> {
         });
         let pool = settings.pool.clone().unwrap_or_default();
         let mesh = &self.effective.mesh;
+        // Zero switches a limit off.
+        let limit =
+            |idle: Option<Duration>| Some(idle.unwrap_or(IDLE_TIMEOUT)).filter(|idle| !idle.is_zero());
         Some(Cluster {
             name,
             discovery: Discovery::Static(endpoints.collect()),
@@ -94,7 +97,8 @@ impl Compiler<'_> {
                 _ => BalancerKind::default(),
             },
             connect_timeout: pool.connect_timeout.unwrap_or(mesh.connect_timeout),
-            idle_timeout: pool.idle_timeout.unwrap_or(IDLE_TIMEOUT),
+            idle_timeout: limit(pool.idle_timeout),
+            tcp_idle_timeout: limit(pool.tcp_idle_timeout),
             max_connections: pool.max_connections,
             max_requests_per_connection: pool.max_requests_per_connection,
             origin: service
@@ -197,7 +201,8 @@ impl Compiler<'_> {
                 discovery,
                 balancer: BalancerKind::default(),
                 connect_timeout,
-                idle_timeout: IDLE_TIMEOUT,
+                idle_timeout: Some(IDLE_TIMEOUT),
+                tcp_idle_timeout: Some(IDLE_TIMEOUT),
                 max_connections: None,
                 max_requests_per_connection: None,
                 origin: origin.clone(),
@@ -208,8 +213,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Auto mTLS, per endpoint (istio-semantics 2.5 step 3). `side` is the quirk of 2.3: a rule's top-level mode still
-/// labels the endpoints of a port whose entry leaves TLS out.
+/// Auto mTLS, per endpoint. `side` is a quirk of Istio's: a rule's top-level mode still labels the endpoints of a port whose entry leaves TLS out.
 fn takes_mtls(instance: &Instance, port: u16, side: Option<TlsMode>) -> bool {
     if let Some(mode) = side {
         return mode == TlsMode::IstioMutual;

@@ -1,4 +1,4 @@
-//! Inbound listeners: the chains of a port, by its mode and protocol class (istio-semantics 1.3, 1.4).
+//! Inbound listeners: the chains of a port, by its mode and protocol class.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -206,7 +206,7 @@ impl Compiler<'_> {
         });
     }
 
-    /// istio-semantics 1.4, row by row.
+    /// What each mode accepts of each protocol class, row by row.
     fn chains(&self, port: &Port<'_>, rules: &Rules) -> Vec<Arc<Chain>> {
         use ProtocolClass::{Auto, Http, Tcp};
         use Takes::{Mtls, Plain};

@@ -1,5 +1,5 @@
 //! Outbound listeners: those that Sidecar egress entries bind, and the capture listener with a chain for every
-//! service port (istio-semantics 6.1 to 6.3).
+//! service port.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,5 +1,4 @@
-//! Route tables: the virtual hosts of a service port, each with its VirtualService's routes or the default one
-//! (istio-semantics 6.3).
+//! Route tables: the virtual hosts of a service port, each with its VirtualService's routes or the default one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! AuthorizationPolicies as rules of a chain (istio-semantics 4.2 to 4.6). Once for HTTP chains and once for TCP
+//! AuthorizationPolicies as rules of a chain. Once for HTTP chains and once for TCP
 //! chains: there HTTP-only fields narrow what allows and widen what denies.
 
 use std::sync::Arc;
@@ -137,7 +137,7 @@ fn namespace(value: &str) -> Matcher {
     Matcher::Namespace(StringMatch::Regex(regex))
 }
 
-/// istio-semantics 4.6: a principal of our trust domain, an alias, or `cluster.local` is one of each of ours.
+/// A principal of our trust domain, an alias, or `cluster.local` is one of each of ours.
 fn principals(value: &Arc<str>, mesh: &MeshConfig) -> Vec<Arc<str>> {
     let Some((domain, rest)) = value.split_once('/') else { return vec![value.clone()] };
     if rest.split('/').count() != 4 || domain.is_empty() || domain == "*" {

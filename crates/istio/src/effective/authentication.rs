@@ -1,4 +1,4 @@
-//! PeerAuthentication composed (istio-semantics 1.1): mesh, then namespace, then workload; the oldest of each.
+//! PeerAuthentication composed: mesh, then namespace, then workload; the oldest of each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

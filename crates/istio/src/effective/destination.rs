@@ -1,5 +1,5 @@
 //! DestinationRules: merged within a namespace, looked up by client, service and root namespace, and reduced to what
-//! holds for a subset and a port (istio-semantics 2.1 to 2.3).
+//! holds for a subset and a port.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -176,7 +176,7 @@ fn export_set(rule: &DestinationRule, mesh: &MeshConfig) -> BTreeSet<Arc<str>> {
     written.iter().map(|name| if &**name == "." { own.clone() } else { name.clone() }).collect()
 }
 
-/// istio-semantics 2.1. Equal selectors (or none) and equal exportTo: merged. A rule without a selector also goes
+/// Equal selectors (or none) and equal exportTo: merged. A rule without a selector also goes
 /// beneath each rule with one, if it is exported at least as far; and stays on its own.
 fn merge(list: &mut Vec<MergedRule>, rule: &Arc<DestinationRule>, export_to: BTreeSet<Arc<str>>) {
     let mut separate = true;

@@ -131,7 +131,7 @@ impl Effective {
     }
 }
 
-/// istio-semantics 4.1: the root namespace's and the own namespace's, unlike PeerAuthentication with selectors, too.
+/// The root namespace's and the own namespace's, unlike PeerAuthentication with selectors, too.
 fn policies_of(
     resources: &Resources,
     mesh: &MeshConfig,

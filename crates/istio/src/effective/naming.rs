@@ -1,4 +1,4 @@
-//! Secure naming (istio-semantics 3): who may answer for a service, and where each name was written.
+//! Secure naming: who may answer for a service, and where each name was written.
 
 use std::sync::Arc;
 

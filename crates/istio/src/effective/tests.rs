@@ -1,4 +1,4 @@
-//! istio-semantics 1.1 (modes and who set them), 2.1 to 2.3 (DestinationRules), 3 (secure naming), visibility.
+//! PeerAuthentication (modes and who set them), DestinationRules (lookup, merging), secure naming, visibility.
 
 use super::*;
 use crate::fixture::{mesh, resources, workload};

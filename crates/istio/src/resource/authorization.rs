@@ -1,4 +1,4 @@
-//! AuthorizationPolicy: who may do what (istio-semantics 4), read and validated (4.9). What a field that cannot be
+//! AuthorizationPolicy: who may do what, read and validated. What a field that cannot be
 //! evaluated amounts to is `compile`'s decision.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The attributes that AuthorizationPolicy rules ask about, and which values each takes (istio-semantics 4.3, 4.4).
+//! The attributes that AuthorizationPolicy rules ask about, and which values each takes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl Attribute {
         })
     }
 
-    /// Known only of an HTTP request (istio-semantics 4.5).
+    /// Known only of an HTTP request.
     pub(crate) fn is_http_only(&self) -> bool {
         match self {
             Self::RequestPrincipal
@@ -110,7 +110,7 @@ impl Attribute {
         matches!(self, Self::RequestPrincipal | Self::Token)
     }
 
-    /// Of the peer's identity or a token: not for CUSTOM (istio-semantics 4.9).
+    /// Of the peer's identity or a token: not for CUSTOM.
     pub(crate) fn is_identity(&self) -> bool {
         self.needs_token()
             || matches!(self, Self::Principal | Self::Namespace | Self::ServiceAccount | Self::TrustDomain)

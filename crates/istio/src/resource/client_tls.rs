@@ -1,4 +1,4 @@
-//! `tls` of a DestinationRule: how a client speaks to the service (istio-semantics 2.4, 2.6).
+//! `tls` of a DestinationRule: how a client speaks to the service.
 
 use std::path::PathBuf;
 use std::sync::Arc;

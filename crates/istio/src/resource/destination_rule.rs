@@ -1,4 +1,4 @@
-//! DestinationRule: how clients speak to a host (istio-semantics 2).
+//! DestinationRule: how clients speak to a host.
 
 use std::sync::Arc;
 

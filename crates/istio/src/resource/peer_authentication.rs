@@ -1,4 +1,4 @@
-//! PeerAuthentication: which mutual TLS a workload takes (istio-semantics 1.1, 1.2).
+//! PeerAuthentication: which mutual TLS a workload takes.
 
 use std::collections::BTreeMap;
 use std::fmt;

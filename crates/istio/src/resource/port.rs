@@ -1,4 +1,4 @@
-//! Ports and their protocols (istio-semantics 6.2).
+//! Ports and their protocols.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is refused and what is warned of, with its place: istio-semantics 1.2, 2.6, 4.9.
+//! What is refused and what is warned of, with its place.
 
 mod document;
 mod networking;

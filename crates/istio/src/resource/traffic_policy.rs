@@ -1,4 +1,4 @@
-//! DestinationRule's trafficPolicy: what is said for all ports, and per port (istio-semantics 2.3).
+//! DestinationRule's trafficPolicy: what is said for all ports, and per port.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +37,10 @@ pub(crate) enum Balancer {
 pub(crate) struct ConnectionPool {
     pub(crate) max_connections: Option<u32>,
     pub(crate) connect_timeout: Option<Duration>,
+    /// Of pooled HTTP connections.
     pub(crate) idle_timeout: Option<Duration>,
+    /// Of opaque bytes.
+    pub(crate) tcp_idle_timeout: Option<Duration>,
     pub(crate) max_requests_per_connection: Option<u32>,
 }
 
@@ -118,9 +121,11 @@ fn read_pool(node: &Node, r: &mut Reader<'_>) -> ConnectionPool {
     let limit = |count: Option<u32>| count.filter(|count| *count > 0);
     if let Some(n) = f.get("tcp") {
         let mut t = r.fields(n, "tcp");
-        pool.max_connections = limit(t.get("maxConnections").and_then(|n| r.count(n, "maxConnections")));
+        let connections = t.get("maxConnections");
+        pool.max_connections = limit(connections.and_then(|n| r.count(n, "maxConnections")));
         pool.connect_timeout = t.get("connectTimeout").and_then(|n| r.duration(n, "connectTimeout"));
-        t.later(&["tcpKeepalive", "maxConnectionDuration", "idleTimeout"], r);
+        pool.tcp_idle_timeout = t.get("idleTimeout").and_then(|n| r.duration(n, "idleTimeout"));
+        t.later(&["maxConnections", "tcpKeepalive", "maxConnectionDuration"], r);
         t.done(r);
     }
     if let Some(n) = f.get("http") {

@@ -1,4 +1,4 @@
-//! VirtualService: routes of a host (istio-semantics 6.3). A match that we cannot evaluate is an error, since leaving
+//! VirtualService: routes of a host. A match that we cannot evaluate is an error, since leaving
 //! it out would widen the route; an action that is not executed yet is a warning.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Every row of istio-semantics 1.4, said with chains as a producer would, and Envoy's order of matching.
+//! What each mode of a port accepts, row by row, said with chains as a producer would, and Envoy's order of matching.
 
 use std::sync::Arc;
 

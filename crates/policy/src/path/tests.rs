@@ -1,4 +1,4 @@
-//! Tables of istio-semantics 4.7, and what must hold of any input.
+//! The four modes of normalization in tables, and what must hold of any input.
 
 use std::borrow::Cow;
 

@@ -30,7 +30,14 @@ pub(crate) struct Pool {
 
 struct Idle {
     upstream: Upstream,
-    until: Instant,
+    /// `None`: as long as the server keeps it.
+    until: Option<Instant>,
+}
+
+impl Idle {
+    fn is_usable(&mut self, at: Instant) -> bool {
+        self.until.is_none_or(|until| until > at) && self.upstream.client.is_reusable()
+    }
 }
 
 /// How often closed and expired connections are looked for while there are idle ones.
@@ -46,15 +53,15 @@ impl Pool {
         loop {
             let mut idle = self.idle.borrow_mut().get_mut(key)?.pop()?;
             self.shared.counters.upstream_idle.subtract(1);
-            if idle.until > now() && idle.upstream.client.is_reusable() {
+            if idle.is_usable(now()) {
                 return Some(idle.upstream);
             }
         }
     }
 
-    /// Keeps a connection for `limit`.
-    pub(crate) fn put(&self, upstream: Upstream, limit: Duration) {
-        let until = now() + limit;
+    /// Keeps a connection for `limit`, if there is one.
+    pub(crate) fn put(&self, upstream: Upstream, limit: Option<Duration>) {
+        let until = limit.map(|limit| now() + limit);
         self.shared.counters.upstream_idle.add(1);
         let mut pool = self.idle.borrow_mut();
         match pool.get_mut(&upstream.established.key) {
@@ -75,7 +82,7 @@ impl Pool {
         loop {
             sleep_until(now() + SWEEP).await;
             let at = now();
-            self.keep(|_, idle| idle.until > at && idle.upstream.client.is_reusable());
+            self.keep(|_, idle| idle.is_usable(at));
         }
     }
 

@@ -1,6 +1,7 @@
-//! istio-semantics 2.3 to 2.5: who is spoken to, and how TLS is, by DestinationRule or auto mTLS.
+//! Who is spoken to, and how TLS is, by DestinationRule or auto mTLS.
 
 use std::path::Path;
+use std::time::Duration;
 
 use sidering_policy::{Address, ClientCertificate, Cluster, Discovery, Snapshot, Sni, Trust, UpstreamAlpn};
 
@@ -229,12 +230,17 @@ fn what_cannot_be_read_or_is_not_supported_refuses_the_load() {
 
 #[test]
 fn pools_and_balancers_are_the_rule_s() {
-    let text = "trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}, connectionPool: {tcp: {maxConnections: 5, connectTimeout: 2s}, http: {idleTimeout: 30s, maxRequestsPerConnection: 7}}}";
+    let text = "trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}, connectionPool: {tcp: {maxConnections: 5, connectTimeout: 2s, idleTimeout: 0s}, http: {idleTimeout: 30s, maxRequestsPerConnection: 7}}}";
     let snapshot = snapshot(&client(&(api(MIXED) + &rule(text))));
     let cluster = snapshot.cluster(NAME).unwrap();
     assert_eq!(cluster.balancer, sidering_policy::BalancerKind::RoundRobin);
     assert_eq!((cluster.max_connections, cluster.max_requests_per_connection), (Some(5), Some(7)));
-    assert_eq!((cluster.connect_timeout.as_secs(), cluster.idle_timeout.as_secs()), (2, 30));
+    assert_eq!(cluster.connect_timeout.as_secs(), 2);
+    assert_eq!(
+        (cluster.idle_timeout, cluster.tcp_idle_timeout),
+        (Some(Duration::from_secs(30)), None),
+        "0 is off"
+    );
 }
 
 #[test]

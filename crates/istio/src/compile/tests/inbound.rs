@@ -1,4 +1,4 @@
-//! istio-semantics 1.3 and 1.4: which connections a port takes, and how.
+//! Which connections a port takes, and how.
 
 use crate::fixture::{Opens, accepted, compile_errors, effective, snapshot, snapshot_of};
 use crate::{CaptureListeners, Effective, MeshConfig};

@@ -1,4 +1,4 @@
-//! Outbound listeners: bound by a Sidecar, or captured (istio-semantics 6.1).
+//! Outbound listeners: bound by a Sidecar, or captured.
 
 use sidering_policy::{BindAddress, Facts, Filter, Snapshot, accept, dial};
 

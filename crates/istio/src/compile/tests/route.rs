@@ -1,4 +1,4 @@
-//! istio-semantics 6.3: which Host reaches a service, and what VirtualServices make of a request.
+//! Which Host reaches a service, and what VirtualServices make of a request.
 
 use sidering_policy::{Filter, RouteAction};
 

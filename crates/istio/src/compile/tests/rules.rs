@@ -1,4 +1,4 @@
-//! istio-semantics 4.2 to 4.6: what AuthorizationPolicies amount to on HTTP and on TCP chains.
+//! What AuthorizationPolicies amount to on HTTP and on TCP chains.
 
 use std::sync::Arc;
 
