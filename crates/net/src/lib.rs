@@ -4,6 +4,7 @@
 mod core;
 mod driver;
 mod failure;
+mod holders;
 mod listener;
 mod mailbox;
 mod pin;
@@ -20,7 +21,7 @@ mod worker;
 
 pub use driver::{Driver, DriverChoice, Probed, UnknownDriver, probe};
 pub use failure::Failure;
-pub use listener::{BoundListener, ListenAddress, TcpListener};
+pub use listener::{BoundListener, ListenAddress, SocketId, TcpListener};
 pub use mailbox::{Receiver, Sender, mailbox};
 pub use pin::Pin;
 pub use prefixed::Prefixed;

@@ -1,11 +1,13 @@
 //! Where connections come from. Binding is done off the workers, so that a refused address refuses the whole
 //! configuration before any core changes; a worker then adopts its socket.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket};
 
 use crate::core::Core;
+use crate::holders;
 use crate::runtime::Direction;
 use crate::set::Registered;
 use crate::sys::socket;
@@ -47,6 +50,10 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+/// Names a socket while it lives, and tells our own from those of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SocketId(pub(crate) u64);
+
 /// A listening socket that no core owns yet.
 #[derive(Debug)]
 pub struct BoundListener {
@@ -72,6 +79,25 @@ impl BoundListener {
             }
             ListenAddress::Unix(path) => Self::bind_unix(path, address),
         }
+    }
+
+    /// As `bind`, where sockets of `ours` that are soon to go may hold the TCP address or one that overlaps with it, as
+    /// 0.0.0.0 and 127.0.0.1 do on one port. No other socket may.
+    ///
+    /// # Errors
+    /// As for `bind`, and when the kernel does not tell who listens.
+    pub fn bind_beside(address: &ListenAddress, ours: &HashSet<SocketId>) -> Result<Self, Failure> {
+        let (wanted, in_use) = match (address, Self::bind(address)) {
+            (ListenAddress::Tcp(wanted), Err(in_use @ Failure::AddressInUse { .. })) => (*wanted, in_use),
+            (_, outcome) => return outcome,
+        };
+        let socket = bind_tcp(wanted, true).map_err(|error| bind_failure(error, address))?;
+        let bound = Self::listen(socket, address)?;
+        // The kernel has let us in beside whoever shares the port, be it not us. Asked only now, so that nobody comes
+        // in between.
+        let own = bound.id()?;
+        let foreign = |holder: &SocketId| *holder != own && !ours.contains(holder);
+        if holders::of(wanted)?.iter().any(foreign) { Err(in_use) } else { Ok(bound) }
     }
 
     fn bind_unix(path: &Path, address: &ListenAddress) -> Result<Self, Failure> {
@@ -111,6 +137,21 @@ impl BoundListener {
     /// Where it listens, with the port that the kernel chose.
     pub fn local_address(&self) -> ListenAddress {
         self.address.clone()
+    }
+
+    /// Its name: that of a Unix socket is shared by all workers.
+    ///
+    /// # Errors
+    /// When descriptors run out.
+    pub fn id(&self) -> Result<SocketId, Failure> {
+        let socket = File::from(self.as_fd().try_clone_to_owned()?);
+        Ok(SocketId(socket.metadata()?.ino()))
+    }
+}
+
+impl AsFd for BoundListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -247,6 +288,19 @@ impl TcpListener {
                 },
             }
         }
+    }
+
+    /// What the kernel has queued by now; at most a full queue, for more may keep coming.
+    pub fn queued(&mut self) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+        let next = || {
+            loop {
+                match self.accept_once() {
+                    Err(error) if matches!(Hindrance::of(&error), Hindrance::Gone) => {}
+                    accepted => return accepted.ok(),
+                }
+            }
+        };
+        std::iter::from_fn(next).take(BACKLOG as usize)
     }
 
     fn accept_once(&self) -> io::Result<(TcpStream, SocketAddr)> {

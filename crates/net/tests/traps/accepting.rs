@@ -1,6 +1,7 @@
 //! Listeners: shared by our own workers and by nobody else, never deaf, never spinning.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as Peer};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sidering_net::{
-    BoundListener, Failure, ListenAddress, Pin, TcpListener, TcpStream, deadline, mailbox, now, run_workers,
-    spawn_local, yield_now,
+    BoundListener, Failure, ListenAddress, Pin, SocketId, TcpListener, TcpStream, deadline, mailbox, now,
+    run_workers, spawn_local, yield_now,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -50,6 +51,33 @@ fn a_port_that_anyone_else_holds_is_refused_though_it_could_be_shared() {
     assert_eq!(shared.local_address(), address);
     drop(ours);
     assert!(is_taken(BoundListener::bind(&address)), "the other worker still listens");
+}
+
+fn ids(bound: &[&BoundListener]) -> HashSet<SocketId> {
+    bound.iter().map(|bound| bound.id().unwrap()).collect()
+}
+
+#[test]
+fn an_overlapping_address_of_our_own_is_no_hindrance_and_a_strangers_is() {
+    let at = |ip: [u8; 4], port| ListenAddress::Tcp((ip, port).into());
+    let wide = BoundListener::bind(&at([0, 0, 0, 0], 0)).unwrap();
+    let ours = ids(&[&wide, &wide.share().unwrap()]);
+    let port = tcp(&wide).port();
+    let narrow = BoundListener::bind_beside(&at([127, 0, 0, 1], port), &ours).unwrap();
+    assert!(is_taken(BoundListener::bind_beside(&at([127, 0, 0, 2], port), &HashSet::new())), "not ours");
+    drop(wide);
+    let shared = narrow.share().unwrap();
+    let ours = ids(&[&narrow, &shared]);
+    drop(BoundListener::bind_beside(&at([0, 0, 0, 0], port), &ours).unwrap());
+    drop(BoundListener::bind_beside(&narrow.local_address(), &ours).unwrap());
+
+    // It came later, and shares its port with whoever asks the kernel to.
+    let stranger = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    stranger.set_reuse_port(true).unwrap();
+    stranger.bind(&SocketAddr::from(([127, 0, 0, 2], port)).into()).unwrap();
+    stranger.listen(1).unwrap();
+    assert!(is_taken(BoundListener::bind_beside(&at([0, 0, 0, 0], port), &ours)));
+    drop(BoundListener::bind_beside(&narrow.local_address(), &ours).unwrap());
 }
 
 #[test]
@@ -165,6 +193,14 @@ on_both_drivers! {
         workers.join().unwrap();
         let served = [0, 1].map(|worker: usize| served[worker].load(Ordering::Relaxed));
         assert!(served[0] + served[1] >= CONNECTIONS - 2 && served.iter().all(|&count| count > 0), "{served:?}");
+    }
+
+    fn what_is_queued_is_taken_without_waiting(driver) {
+        run(driver, async {
+            let (mut listener, address) = listener();
+            let peers: Vec<Peer> = (0..200).map(|_| Peer::connect(address).unwrap()).collect();
+            assert_eq!(listener.queued().count(), peers.len());
+        });
     }
 
     fn a_burst_of_connections_is_served_whole_and_leaves_others_their_turn(driver) {
