@@ -41,6 +41,8 @@ pub(crate) struct Counters {
     pub(crate) upstream_active: Counter,
     /// The version of the Snapshot that the core has.
     pub(crate) snapshot: Counter,
+    /// The version of its credentials; 0 before the first.
+    pub(crate) credentials: Counter,
 }
 
 /// The part that exists once per direction.
@@ -73,6 +75,7 @@ impl Counters {
             upstream_idle: Counter::default(),
             upstream_active: Counter::default(),
             snapshot: Counter::default(),
+            credentials: Counter::default(),
         }
     }
 

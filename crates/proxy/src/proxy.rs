@@ -1,19 +1,18 @@
 //! The handle through which the control thread and tests drive the data path: publish, read, drain. Nothing here
 //! runs on a worker; every method may block for as long as its own documentation says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sidering_identity::Credentials;
-use sidering_net::{BoundListener, ListenAddress, Sender, Workers, mailbox, run_workers};
+use sidering_net::{BoundListener, Failure, ListenAddress, Sender, SocketId, Workers, mailbox, run_workers};
 use sidering_policy::{BindAddress, Listener, Origin, Snapshot, Version};
 
 use crate::access_log::{self, Writer};
-use crate::counters::{self, Counters};
+use crate::counters;
 use crate::live::{self, Live, SocketKey, Unusable};
-use crate::record::Ring;
 use crate::worker::{self, Command, Shared};
 use crate::{CoreStatus, ListenerStatus, Metrics, Options, Record, Status};
 
@@ -25,15 +24,26 @@ struct Inner {
     options: Options,
     commands: Vec<Sender<Command>>,
     cores: Vec<Arc<Shared>>,
+    /// Held for a whole publish: one at a time.
+    publishing: Mutex<()>,
+    /// Held for a look, also by whoever must not wait for a publish.
     control: Mutex<Control>,
     running: Mutex<Option<(Workers, Option<Writer>)>>,
 }
 
-/// What the control side knows; one publish at a time.
+/// What the control side has handed to the cores; what they have made of it, they tell. Only who publishes changes it.
+#[derive(Clone)]
 struct Control {
     live: Arc<Live>,
-    bound: HashMap<SocketKey, ListenAddress>,
+    bound: HashMap<SocketKey, Bound>,
     draining: bool,
+}
+
+/// A listener's sockets, one for each core.
+#[derive(Clone)]
+struct Bound {
+    address: ListenAddress,
+    sockets: Vec<SocketId>,
 }
 
 /// Why the data path did not start.
@@ -80,6 +90,12 @@ pub enum PublishRefusal {
     Silent {
         /// Their numbers.
         cores: Vec<usize>,
+    },
+    /// Cores could not make a listener theirs. Everything else is in force; the next publish binds it anew.
+    #[error("{} cannot be listened on; everything else is in force", .listeners.join(", "))]
+    Deaf {
+        /// Each with its core and why.
+        listeners: Vec<String>,
     },
     /// The workers have ended, or a drain has begun.
     #[error("the data path is shutting down")]
@@ -129,8 +145,7 @@ impl Proxy {
                 (Some(opened.0), Some(opened.1))
             }
         };
-        let shared = |core| Arc::new(Shared { ring: Ring::new(core), counters: Counters::new() });
-        let cores: Vec<_> = (0..options.workers.max(1)).map(shared).collect();
+        let cores: Vec<_> = (0..options.workers.max(1)).map(|core| Arc::new(Shared::new(core))).collect();
         let (commands, receivers): (Vec<_>, Vec<_>) = cores.iter().map(|_| mailbox::<Command>()).unzip();
         let receivers: Vec<_> = receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
         let shares = cores.clone();
@@ -147,6 +162,7 @@ impl Proxy {
             options,
             commands,
             cores,
+            publishing: Mutex::default(),
             control: Mutex::new(control),
             running: Mutex::new(Some((workers, writer))),
         })))
@@ -158,11 +174,12 @@ impl Proxy {
     /// # Errors
     /// [`PublishRefusal`].
     pub fn publish(&self, mut snapshot: Snapshot) -> Result<Version, PublishRefusal> {
-        let mut control = self.control();
-        snapshot.version = Version(control.live.snapshot.version.0 + 1);
-        let credentials = control.live.credentials.clone();
-        self.put_in_force(&mut control, Arc::new(snapshot), credentials)?;
-        Ok(control.live.snapshot.version)
+        let _one_at_a_time = locked(&self.0.publishing);
+        let before = self.control().clone();
+        snapshot.version = Version(before.live.snapshot.version.0 + 1);
+        let (version, credentials) = (snapshot.version, before.live.credentials.clone());
+        self.put_in_force(before, Arc::new(snapshot), credentials)?;
+        Ok(version)
     }
 
     /// Puts credentials in force for new handshakes on every core and returns their version. Blocks as `publish`.
@@ -177,38 +194,47 @@ impl Proxy {
         live::check(self.0.options.backend, &credentials)
             .map_err(|failure| CredentialRefusal::Unusable { from, failure })?;
         let version = credentials.version;
-        let mut control = self.control();
-        let snapshot = control.live.snapshot.clone();
-        self.put_in_force(&mut control, snapshot, Some(credentials))?;
+        let _one_at_a_time = locked(&self.0.publishing);
+        let before = self.control().clone();
+        let snapshot = before.live.snapshot.clone();
+        self.put_in_force(before, snapshot, Some(credentials))?;
         Ok(version)
     }
 
     /// Both phases: everything that can fail first, then the switch.
     fn put_in_force(
         &self,
-        control: &mut Control,
+        before: Control,
         snapshot: Arc<Snapshot>,
         credentials: Option<Credentials>,
     ) -> Result<(), PublishRefusal> {
-        if control.draining {
+        if before.draining {
             return Err(PublishRefusal::ShuttingDown);
         }
-        let live = Live::build(&control.live, snapshot, credentials, self.0.options.backend)
+        let live = Live::build(&before.live, snapshot, credentials, self.0.options.backend)
             .map_err(|Unusable { of, failure }| PublishRefusal::Tls { of, failure })?;
         let live = Arc::new(live);
-        let mut sockets: Vec<Vec<(SocketKey, BoundListener)>> =
-            self.0.cores.iter().map(|_| Vec::new()).collect();
+        let mut binding = Binding::new(self.0.cores.len(), &before);
         let mut bound = HashMap::new();
         for (key, listener) in live.sockets() {
-            let address = match control.bound.get(key) {
-                Some(address) => address.clone(),
-                None => bind(key, listener, &mut sockets)?,
-            };
-            bound.insert(key.clone(), address);
+            let kept = before.bound.get(key).filter(|_| self.is_heard(key)).cloned();
+            let taken = kept.map_or_else(|| binding.bind(key, listener), Ok)?;
+            bound.insert(key.clone(), taken);
         }
-        control.bound = bound;
-        control.live = live.clone();
-        self.switch(&live, sockets)
+        *self.control() = Control { live: live.clone(), bound, ..before };
+        self.switch(&live, binding.sockets)?;
+        let deaf = self.deaf(&live);
+        if deaf.is_empty() { Ok(()) } else { Err(PublishRefusal::Deaf { listeners: deaf }) }
+    }
+
+    /// Cores share a Unix socket, so that the others take what one does not; each has a TCP socket of its own.
+    fn is_heard(&self, key: &SocketKey) -> bool {
+        let mut cores = self.0.cores.iter();
+        let hears = |core: &Arc<Shared>| !core.deaf().contains_key(key);
+        match key.bind {
+            BindAddress::Tcp(_) => cores.all(hears),
+            BindAddress::Unix(_) => cores.any(hears),
+        }
     }
 
     fn switch(
@@ -237,30 +263,46 @@ impl Proxy {
         records
     }
 
-    /// The state of the data path.
+    /// Where a core should listen and does not.
+    fn deaf(&self, live: &Live) -> Vec<String> {
+        let of_core = |(number, core): (usize, &Arc<Shared>)| {
+            let deaf = core.deaf();
+            let lines = deaf.iter().filter_map(|(key, why)| {
+                let listener = live.listener(key)?;
+                Some(format!("{} on core {number} ({why})", listener.name))
+            });
+            lines.collect::<Vec<_>>()
+        };
+        self.0.cores.iter().enumerate().flat_map(of_core).collect()
+    }
+
+    /// The state of the data path. Does not wait for a publish.
     pub fn status(&self) -> Status {
-        let control = self.control();
+        let control = self.control().clone();
         let listener = |(key, listener): (&SocketKey, &Arc<Listener>)| ListenerStatus {
             name: listener.name.to_string(),
-            address: control.bound.get(key).map(ToString::to_string).unwrap_or_default(),
+            address: control.bound.get(key).map(|bound| bound.address.to_string()).unwrap_or_default(),
         };
         let mut listeners: Vec<_> = control.live.sockets().map(listener).collect();
         listeners.sort_by(|a, b| a.name.cmp(&b.name));
+        let cores: Vec<_> = self.0.cores.iter().map(|core| core_status(core)).collect();
         Status {
             driver: self.0.options.driver.to_string(),
             backend: self.0.options.backend.to_string(),
-            snapshot: control.live.snapshot.version.0,
+            snapshot: cores.iter().map(|core| core.snapshot).min().unwrap_or(0),
+            published: control.live.snapshot.version.0,
             warnings: control.live.snapshot.warnings.clone(),
-            credentials: control.live.credentials.as_ref().map(|credentials| credentials.version),
+            credentials: cores.iter().map(|core| core.credentials).min().flatten(),
             listeners,
-            cores: self.0.cores.iter().map(|core| core_status(&core.counters)).collect(),
+            deaf: self.deaf(&control.live),
+            cores,
             draining: control.draining,
         }
     }
 
     /// The counters of all cores, summed.
     pub fn metrics(&self) -> Metrics {
-        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = locked(&self.0.running);
         let writer = running.as_ref().and_then(|(_, writer)| writer.as_ref());
         let log_dropped = writer.map_or(0, Writer::dropped);
         Metrics { log_dropped, ..counters::sum(self.0.cores.iter().map(|core| &core.counters)) }
@@ -269,7 +311,7 @@ impl Proxy {
     /// Stops accepting, lets current requests finish and closes idle connections; what is left after `limit` is
     /// aborted. Blocks until no connection is left. True if nothing had to be aborted.
     pub fn drain(&self, limit: Duration) -> bool {
-        self.control().draining = true;
+        self.refuse_to_publish();
         let until = Instant::now() + limit;
         let (drained, answers) = mpsc::channel();
         for commands in &self.0.commands {
@@ -294,12 +336,12 @@ impl Proxy {
     /// # Errors
     /// A worker that panicked.
     pub fn join(self) -> Result<(), sidering_net::Failure> {
-        self.control().draining = true;
+        self.refuse_to_publish();
         for commands in &self.0.commands {
             // Err: it has ended already.
             let _ = commands.send(Command::End);
         }
-        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let running = locked(&self.0.running).take();
         let Some((workers, writer)) = running else { return Ok(()) };
         let joined = workers.join();
         if let Some(writer) = writer {
@@ -308,47 +350,82 @@ impl Proxy {
         joined
     }
 
+    /// From now on. One that is under way is waited for: it would bring listeners after the drain.
+    fn refuse_to_publish(&self) {
+        let _none = locked(&self.0.publishing);
+        self.control().draining = true;
+    }
+
     fn control(&self) -> MutexGuard<'_, Control> {
-        self.0.control.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.control)
     }
 }
 
-/// Binds a listener, with a socket for each core.
-fn bind(
-    key: &SocketKey,
-    listener: &Listener,
-    sockets: &mut [Vec<(SocketKey, BoundListener)>],
-) -> Result<ListenAddress, PublishRefusal> {
-    let address = match &listener.bind {
-        BindAddress::Tcp(address) => ListenAddress::Tcp(*address),
-        BindAddress::Unix(path) => ListenAddress::Unix(path.to_path_buf()),
-    };
-    let refused = |failure| PublishRefusal::Bind {
-        listener: listener.name.clone(),
-        address: address.to_string(),
-        failure,
-        origin: Box::new(listener.origin.clone()),
-    };
-    let first = BoundListener::bind(&address).map_err(refused)?;
-    let local = first.local_address();
-    let Some((first_core, other_cores)) = sockets.split_first_mut() else { return Ok(local) };
-    for core in other_cores {
-        core.push((key.clone(), first.share().map_err(refused)?));
-    }
-    first_core.push((key.clone(), first));
-    Ok(local)
+/// The first phase of a publish.
+struct Binding<'a> {
+    before: &'a Control,
+    /// Ours, which an address may overlap with that is about to replace theirs.
+    ours: HashSet<SocketId>,
+    /// Bound by now, by core.
+    sockets: Vec<Vec<(SocketKey, BoundListener)>>,
 }
 
-fn core_status(counters: &Counters) -> CoreStatus {
+impl<'a> Binding<'a> {
+    fn new(cores: usize, before: &'a Control) -> Self {
+        let ours = before.bound.values().flat_map(|bound| bound.sockets.iter().copied()).collect();
+        Self { before, ours, sockets: std::iter::repeat_with(Vec::new).take(cores).collect() }
+    }
+
+    /// Binds a listener, with a socket for each core.
+    fn bind(&mut self, key: &SocketKey, listener: &Listener) -> Result<Bound, PublishRefusal> {
+        // A port that the kernel chose stays when the listener has to be bound anew.
+        let known = self.before.bound.get(key).map(|bound| bound.address.clone());
+        let address = known.unwrap_or_else(|| match &listener.bind {
+            BindAddress::Tcp(address) => ListenAddress::Tcp(*address),
+            BindAddress::Unix(path) => ListenAddress::Unix(path.to_path_buf()),
+        });
+        self.bind_to(key, &address).map_err(|failure| PublishRefusal::Bind {
+            listener: listener.name.clone(),
+            address: address.to_string(),
+            failure,
+            origin: Box::new(listener.origin.clone()),
+        })
+    }
+
+    fn bind_to(&mut self, key: &SocketKey, address: &ListenAddress) -> Result<Bound, Failure> {
+        let first = BoundListener::bind_beside(address, &self.ours)?;
+        let address = first.local_address();
+        let mut bound = vec![first];
+        while bound.len() < self.sockets.len() {
+            bound.push(bound[0].share()?);
+        }
+        let sockets = bound.iter().map(BoundListener::id).collect::<Result<_, _>>()?;
+        for (core, bound) in self.sockets.iter_mut().zip(bound) {
+            core.push((key.clone(), bound));
+        }
+        Ok(Bound { address, sockets })
+    }
+}
+
+fn core_status(core: &Shared) -> CoreStatus {
+    let counters = &core.counters;
     let open = |tally: &counters::Tally| tally.opened.value().saturating_sub(tally.closed.value());
     let directions = [sidering_policy::Direction::Inbound, sidering_policy::Direction::Outbound];
     CoreStatus {
         connections: directions.into_iter().map(|direction| open(counters.of(direction))).sum(),
         snapshot: counters.snapshot.value(),
+        credentials: Some(counters.credentials.value()).filter(|&version| version > 0),
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn named(cores: &[usize]) -> String {
     let names: Vec<String> = cores.iter().map(|core| format!("core {core}")).collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

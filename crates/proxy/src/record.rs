@@ -150,6 +150,12 @@ impl Ring {
         id
     }
 
+    /// While the value is kept, a core that has something to record stands still.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop {
+        self.records.lock().unwrap()
+    }
+
     /// What is kept, oldest first.
     pub(crate) fn snapshot(&self) -> Vec<Record> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).newest.iter().cloned().collect()

@@ -13,14 +13,18 @@ pub struct Status {
     pub driver: String,
     /// `rustls` or `boring`.
     pub backend: String,
-    /// Of the Snapshot in force; 0 before the first.
+    /// Of the Snapshot that every core has; 0 before the first.
     pub snapshot: u64,
+    /// Of the newest Snapshot handed to the cores: above `snapshot` while one has not switched.
+    pub published: u64,
     /// The compiler's warnings about that Snapshot.
     pub warnings: Vec<String>,
-    /// Of the credentials in force; absent before the first.
+    /// Of the credentials that every core has; absent before the first.
     pub credentials: Option<u64>,
     /// What is bound.
     pub listeners: Vec<ListenerStatus>,
+    /// Of these, what a core has lost: the listener, the core and why. The next publish binds it anew.
+    pub deaf: Vec<String>,
     /// In the workers' order.
     pub cores: Vec<CoreStatus>,
     /// A drain has begun.
@@ -43,6 +47,8 @@ pub struct CoreStatus {
     pub connections: u64,
     /// The Snapshot that it has.
     pub snapshot: u64,
+    /// The credentials that it has.
+    pub credentials: Option<u64>,
 }
 
 /// The counters, summed over all cores. Everything only grows, except where it says "now".

@@ -46,6 +46,11 @@ impl<T> Stop<T> {
         Poll::Pending
     }
 
+    /// Done once it was given.
+    pub(crate) async fn wait(&self) {
+        poll_fn(|cx| self.poll_given(cx)).await;
+    }
+
     /// Runs `f` unless the signal comes first; then `None`. Pinned by the caller: moving it in would double the size of
     /// every future around it.
     pub(crate) async fn unless<F: Future + Unpin>(&self, mut f: F) -> Option<F::Output> {

@@ -4,14 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::future::poll_fn;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::mpsc;
-use std::task::Poll;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sidering_net::{BoundListener, Failure, Receiver, TcpListener, TcpStream, deadline, now, spawn_local};
@@ -31,7 +29,7 @@ use crate::{Phase, Reason, inbound, outbound};
 
 /// What the control thread asks of a core.
 pub(crate) enum Command {
-    /// Adopt the sockets, put `live` in force, ask every connection again, then answer with the core's number.
+    /// Put `live` in force, ask every connection again, adopt the sockets, then answer with the core's number.
     Switch { live: Arc<Live>, bound: Vec<(SocketKey, BoundListener)>, switched: mpsc::Sender<usize> },
     /// Answer once no connection is left: true if none had to be aborted.
     Drain { until: Instant, drained: mpsc::Sender<bool> },
@@ -50,7 +48,11 @@ pub(crate) type CoreLive = Rc<Arc<Live>>;
 pub(crate) struct Shared {
     pub(crate) ring: Ring,
     pub(crate) counters: Counters,
+    deaf: Mutex<Deaf>,
 }
+
+/// Where a core should listen and does not, and why.
+pub(crate) type Deaf = HashMap<SocketKey, String>;
 
 /// One core's world.
 pub(crate) struct Core {
@@ -61,9 +63,19 @@ pub(crate) struct Core {
     pub(crate) loads: Loads,
     pub(crate) log: Option<Sink>,
     shared: Arc<Shared>,
-    accepting: RefCell<HashMap<SocketKey, Rc<Stop<()>>>>,
+    accepting: RefCell<HashMap<SocketKey, Rc<Accepting>>>,
+    /// Told to stop, and not awaited yet.
+    stopping: RefCell<Vec<Rc<Accepting>>>,
     entropy: Cell<u64>,
     draining: Cell<bool>,
+}
+
+/// An accept loop.
+#[derive(Default)]
+struct Accepting {
+    stop: Stop<()>,
+    /// It has stopped, and has taken what was queued.
+    stopped: Stop<()>,
 }
 
 /// Connections that had to be aborted get this long to go.
@@ -83,10 +95,9 @@ pub(crate) async fn run(
         match command {
             Command::Switch { live, bound, switched } => {
                 core.switch(live);
-                if let Err(failure) = core.listen(bound) {
-                    tracing::error!(core = number, %failure, "a bound listener cannot be adopted");
-                    continue;
-                }
+                core.listen(bound);
+                // The next publish may want the addresses that are free now.
+                core.stopped().await;
                 // The control thread may have given up waiting.
                 let _ = switched.send(number);
             }
@@ -101,6 +112,17 @@ pub(crate) async fn run(
     }
 }
 
+impl Shared {
+    pub(crate) fn new(core: usize) -> Self {
+        Self { ring: Ring::new(core), counters: Counters::new(), deaf: Mutex::default() }
+    }
+
+    /// Held for a look; the core takes it when it is told of new listeners, or loses one.
+    pub(crate) fn deaf(&self) -> MutexGuard<'_, Deaf> {
+        self.deaf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Core {
     fn new(number: usize, shared: Arc<Shared>, log: Option<Sink>) -> Rc<Self> {
         Rc::new(Self {
@@ -112,6 +134,7 @@ impl Core {
             log,
             shared,
             accepting: RefCell::default(),
+            stopping: RefCell::default(),
             entropy: Cell::new(RandomState::new().hash_one(number)),
             draining: Cell::new(false),
         })
@@ -160,43 +183,84 @@ impl Core {
     /// Puts a configuration in force: from here on every decision reads it, and those that were made are made again.
     fn switch(&self, live: Arc<Live>) {
         self.live.replace(Rc::new(live.clone()));
-        self.accepting.borrow_mut().retain(|socket, stop| {
+        self.accepting.borrow_mut().retain(|socket, accepting| {
             let kept = live.listener(socket).is_some();
             if !kept {
-                stop.give(());
+                self.stop(accepting.clone());
             }
             kept
         });
+        self.shared.deaf().retain(|socket, _| live.listener(socket).is_some());
         for connection in self.registry.all() {
             connection.recheck(&live);
         }
         self.pool.retain(|key| live.is_current(key.tls) && live.snapshot.cluster(&key.cluster).is_some());
         self.loads.retain(|cluster| live.snapshot.cluster(cluster).is_some());
+        self.counters().credentials.set(live.credentials.as_ref().map_or(0, |it| it.version));
         self.counters().snapshot.set(live.snapshot.version.0);
     }
 
-    fn listen(self: &Rc<Self>, bound: Vec<(SocketKey, BoundListener)>) -> Result<(), Failure> {
+    fn listen(self: &Rc<Self>, bound: Vec<(SocketKey, BoundListener)>) {
         for (socket, bound) in bound {
-            let listener = TcpListener::adopt(bound)?;
-            let stop = Rc::new(Stop::default());
-            self.accepting.borrow_mut().insert(socket.clone(), stop.clone());
-            let core = self.clone();
-            spawn_local(async move { core.accept_from(listener, &socket, &stop).await });
-        }
-        Ok(())
-    }
-
-    async fn accept_from(self: &Rc<Self>, mut listener: TcpListener, socket: &SocketKey, stop: &Stop<()>) {
-        while let Some(accepted) = stop.unless(pin!(listener.accept())).await {
-            match accepted {
-                Ok((stream, peer)) => self.welcome(socket, stream, peer),
-                Err(failure) => return tracing::error!(?socket, %failure, "a listener broke"),
+            match TcpListener::adopt(bound) {
+                Ok(listener) => self.listen_on(socket, listener),
+                Err(failure) => self.is_deaf(socket, &failure),
             }
         }
-        // Whoever is in the kernel's queue would be reset by closing it.
-        while let Some(Ok((stream, peer))) = at_once(listener.accept()).await {
+    }
+
+    fn listen_on(self: &Rc<Self>, socket: SocketKey, listener: TcpListener) {
+        self.shared.deaf().remove(&socket);
+        let accepting = Rc::<Accepting>::default();
+        // One that broke on another core was bound anew for all.
+        if let Some(before) = self.accepting.borrow_mut().insert(socket.clone(), accepting.clone()) {
+            self.stop(before);
+        }
+        let core = self.clone();
+        spawn_local(async move {
+            let outcome = core.accept_from(listener, &socket, &accepting.stop).await;
+            if let Err(failure) = outcome
+                && !accepting.stop.given()
+            {
+                core.is_deaf(socket, &failure);
+            }
+            accepting.stopped.give(());
+        });
+    }
+
+    fn stop(&self, accepting: Rc<Accepting>) {
+        accepting.stop.give(());
+        self.stopping.borrow_mut().push(accepting);
+    }
+
+    /// Done once the accept loops that were told to stop have done so.
+    async fn stopped(&self) {
+        for accepting in self.stopping.take() {
+            accepting.stopped.wait().await;
+        }
+    }
+
+    /// The socket is gone: the next publish brings another.
+    fn is_deaf(&self, socket: SocketKey, failure: &Failure) {
+        tracing::error!(core = self.number, ?socket, %failure, "a listener is lost");
+        self.shared.deaf().insert(socket, failure.to_string());
+    }
+
+    async fn accept_from(
+        self: &Rc<Self>,
+        mut listener: TcpListener,
+        socket: &SocketKey,
+        stop: &Stop<()>,
+    ) -> Result<(), Failure> {
+        while let Some(accepted) = stop.unless(pin!(listener.accept())).await {
+            let (stream, peer) = accepted?;
             self.welcome(socket, stream, peer);
         }
+        // Whoever is in the kernel's queue would be reset by closing it.
+        for (stream, peer) in listener.queued() {
+            self.welcome(socket, stream, peer);
+        }
+        Ok(())
     }
 
     /// Registers a connection and starts its story.
@@ -214,6 +278,9 @@ impl Core {
         let connection = Connection::register(self, &listener, Peer(peer), Destination(destination));
         if let Some(refused) = refused {
             return Report::refuse(&connection, &refused);
+        }
+        if self.draining() {
+            connection.drain();
         }
         spawn_local(async move {
             if let Err(refused) = serve(&connection, &listener, stream).await {
@@ -238,13 +305,15 @@ impl Core {
     /// Stops accepting, tells every connection, and waits; aborts what is left at `until`.
     async fn drain(&self, until: Instant) -> bool {
         self.draining.set(true);
-        for (_, stop) in self.accepting.borrow_mut().drain() {
-            stop.give(());
+        for (_, accepting) in self.accepting.take() {
+            self.stop(accepting);
         }
         for connection in self.registry.all() {
             connection.drain();
         }
         self.pool.retain(|_| false);
+        // Until then there may be more connections.
+        self.stopped().await;
         if deadline(until, self.registry.empty()).await.is_ok() {
             return true;
         }
@@ -271,14 +340,4 @@ async fn serve(connection: &Rc<Connection>, listener: &Listener, stream: TcpStre
         Direction::Inbound => inbound::serve(connection, listener, stream).await,
         Direction::Outbound => outbound::serve(connection, listener, stream).await,
     }
-}
-
-/// The output of a future that is ready without waiting.
-async fn at_once<F: Future>(f: F) -> Option<F::Output> {
-    let mut f = pin!(f);
-    poll_fn(|cx| match f.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }

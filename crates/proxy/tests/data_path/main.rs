@@ -3,7 +3,7 @@
 
 mod mesh;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -35,6 +35,7 @@ on_both_drivers! {
     a_new_deny_ends_a_live_connection
     a_removed_root_ends_what_it_verified
     an_address_in_use_refuses_the_whole_snapshot
+    an_address_is_widened_and_narrowed_by_a_publish
     credentials_that_do_not_fit_leave_the_old_in_force
     a_drain_lets_a_request_finish
     a_drain_ends_in_time
@@ -277,6 +278,22 @@ fn an_address_in_use_refuses_the_whole_snapshot(driver: DriverChoice) {
     let status = server.0.status();
     assert_eq!((status.snapshot, status.listeners.len()), (1, 1));
     assert_eq!(Client::connect(server.address("inbound")).get("/", "payments").0, 200, "still permissive");
+}
+
+fn an_address_is_widened_and_narrowed_by_a_publish(driver: DriverChoice) {
+    let application = Application::start(true);
+    let server = permissive(driver, Speaks::Http, &application);
+    let port = server.address("inbound").port();
+    for ip in [[0, 0, 0, 0], [127, 0, 0, 1], [0, 0, 0, 0], [127, 0, 0, 1]] {
+        let mut next =
+            mesh::inbound(Mode::Permissive, Speaks::Http, Authorization::default(), application.address);
+        Arc::get_mut(&mut next.listeners[0]).unwrap().bind = BindAddress::Tcp((ip, port).into());
+        server.publish(next);
+        assert_eq!(server.address("inbound"), (ip, port).into());
+        assert_eq!(Client::connect(([127, 0, 0, 1], port).into()).get("/", "payments").0, 200);
+        let elsewhere = std::net::TcpStream::connect(SocketAddr::from(([127, 0, 0, 2], port)));
+        assert_eq!(elsewhere.is_ok(), ip == [0, 0, 0, 0], "{elsewhere:?}");
+    }
 }
 
 fn second_listener(snapshot: &Snapshot, address: std::net::SocketAddr) -> Listener {

@@ -20,6 +20,7 @@ pub(super) fn json(state: &State) -> Value {
         "ready": state.is_ready(),
         "draining": state.is_draining(),
         "version": data_path.snapshot,
+        "published": data_path.published,
         "since": rfc3339(resources.since.into()),
         "stale": if resources.problems.is_empty() { Value::Null } else { json!(resources.problems) },
         "warnings": warnings,
@@ -43,6 +44,7 @@ pub(super) fn json(state: &State) -> Value {
         "authentication": authentication(resources.effective.authentication()),
         "policies": policies(&resources.effective),
         "listeners": data_path.listeners,
+        "deaf": data_path.deaf,
         "cores": data_path.cores,
     })
 }
@@ -93,6 +95,15 @@ pub(super) fn text(status: &Value) -> String {
     ];
     for listener in list("/listeners") {
         lines.push(format!("listens on {} ({})", line(&listener["address"]), line(&listener["name"])));
+    }
+    lines.extend(list("/deaf").iter().map(|lost| format!("NOT LISTENING: {}", line(lost))));
+    let late = |(_, core): &(usize, Value)| core["snapshot"] != status["published"];
+    for (number, core) in list("/cores").into_iter().enumerate().filter(late) {
+        lines.push(format!(
+            "BEHIND: core {number} has snapshot {}, {} was published",
+            core["snapshot"],
+            word("/published")
+        ));
     }
     let decided = |value: &Value| format!("{} by {}", line(&value["mode"]), line(&value["by"]));
     lines.push(format!("mutual TLS: {}", decided(&status["authentication"]["default"])));
