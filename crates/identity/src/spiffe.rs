@@ -72,6 +72,9 @@ impl SpiffeId {
 
     /// The id of a service account: `spiffe://<td>/ns/<namespace>/sa/<account>`.
     pub fn of_account(domain: &TrustDomain, namespace: &str, account: &str) -> Result<Self, SpiffeError> {
+        if let Some(part) = [namespace, account].into_iter().find(|part| part.contains('/')) {
+            return Err(SpiffeError::Path(part.to_owned()));
+        }
         Self::parse(&format!("{SCHEME}{}/ns/{namespace}/sa/{account}", domain.as_str()))
     }
 

@@ -56,6 +56,12 @@ impl Attribute {
         let bracketed =
             |prefix: &str| key.strip_prefix(prefix)?.strip_suffix(']').filter(|name| !name.is_empty());
         if let Some(name) = bracketed("request.headers[") {
+            // Istio gives a meaning to `:method` alone.
+            if name.starts_with(':') && !name.eq_ignore_ascii_case(":method") {
+                return Err(format!(
+                    "{name:?} is no header of HTTP/1.1; write paths, methods or hosts in `to`"
+                ));
+            }
             return Ok(Self::Header(name.to_ascii_lowercase().into()));
         }
         if bracketed("request.auth.claims[").is_some() {

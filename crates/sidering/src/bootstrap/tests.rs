@@ -113,12 +113,14 @@ fn identity_is_exactly_one_source() {
 
 #[test]
 fn names_that_make_no_spiffe_id_are_an_error() {
-    let text = with("").replace("namespace: shop", "namespace: sh op");
-    let error = parse(&text).map(|_| ()).unwrap_err();
-    assert!(
-        error.starts_with("etc/sidering.yaml:1:39: namespace and serviceAccount make no SPIFFE id"),
-        "{error}"
-    );
+    for namespace in ["sh op", "shop/sa/admin"] {
+        let text = with("").replace("namespace: shop", &format!("namespace: {namespace}"));
+        let error = parse(&text).map(|_| ()).unwrap_err();
+        assert!(
+            error.starts_with("etc/sidering.yaml:1:39: namespace and serviceAccount make no SPIFFE id"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -217,6 +217,16 @@ fn a_condition_key_that_is_not_known_names_those_that_are() {
 }
 
 #[test]
+fn a_pseudo_header_is_no_header() {
+    let found =
+        of_spec("AuthorizationPolicy", "{rules: [{when: [{key: 'request.headers[:path]', values: [/a]}]}]}");
+    assert!(
+        found[0].contains("\":path\" is no header of HTTP/1.1; write paths, methods or hosts in `to`"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn dry_run_is_a_boolean_of_go_for_allow_and_deny() {
     let of = |action: &str, value: &str| {
         diagnostics(&format!(
