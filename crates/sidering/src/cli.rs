@@ -26,6 +26,9 @@ pub(crate) enum Command {
         /// The bootstrap file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Ends like on SIGTERM when its parent, which has that id, has ended: for the demo.
+        #[arg(long, value_name = "PID", hide = true)]
+        parent: Option<u32>,
     },
     /// Tell the story of Istio mutual TLS on this machine with real sidecars; exits 0 if every step held.
     Demo(demo::Options),

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run { config } => run::run(&config),
+        Command::Run { config, parent } => run::run(&config, parent),
         Command::Demo(options) => tell(&options),
         Command::Lint { paths, output } => lint::lint(&paths, output),
         Command::Explain { which, asking } => client::explain(&which, &asking),

@@ -2,9 +2,11 @@
 //! addresses, say that it is ready; then reload on change, and drain on SIGTERM. Whatever fails before it is ready ends
 //! the process with one line, and the data path with it.
 
+use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::process::set_parent_process_death_signal;
 use sd_notify::NotifyState;
 use sidering_control::identity::{IdentityFailure, IdentityReport, PublishCredentials};
 use sidering_control::{Loaded, Publish, Reload, Reloads, ResourceWatch};
@@ -19,9 +21,10 @@ use crate::bootstrap::{Bootstrap, Identity};
 use crate::failure::Failure;
 use crate::state::{self, Resources, Setup, State};
 
-/// Runs until a signal ends it.
-pub(crate) fn run(config: &Path) -> Result<(), Failure> {
+/// Runs until a signal ends it, or until `parent` has ended.
+pub(crate) fn run(config: &Path, parent: Option<u32>) -> Result<(), Failure> {
     end_on_panic();
+    parent.map_or(Ok(()), end_with)?;
     let bootstrap = Bootstrap::read(config)?;
     let probed = probe(bootstrap.driver).map_err(environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
@@ -39,6 +42,16 @@ fn end_on_panic() {
         print(panic);
         std::process::abort();
     }));
+}
+
+/// Nobody would be left to end this process once its parent was killed.
+fn end_with(parent: u32) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(rustix::process::Signal::TERM)).map_err(environment)?;
+    // It may have ended before the kernel was told.
+    match parent_id() == parent {
+        true => Ok(()),
+        false => Err(Failure::Findings("the parent has ended".to_owned())),
+    }
 }
 
 async fn sidecar(bootstrap: Bootstrap, probed: Probed) -> Result<(), Failure> {

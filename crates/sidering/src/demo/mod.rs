@@ -40,7 +40,7 @@ pub(crate) struct Options {
 }
 
 /// Tells the whole story; true when everything held. Blocks until the end, with `keep` until a signal. Whatever ends
-/// it, no sidecar is left behind.
+/// it, no sidecar is left behind. To be called on the main thread: sidecars end with the thread that started them.
 ///
 /// # Errors
 /// When the stage cannot be set, standard output is gone, or a signal came before the end.

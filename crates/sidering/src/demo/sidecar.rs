@@ -35,6 +35,8 @@ impl Sidecar {
     pub(super) fn start(name: &'static str, directory: &Path, children: &Children) -> Result<Self, String> {
         let mut command = this_binary()?;
         command.current_dir(directory).args(["run", "--config", &format!("{name}.yaml")]);
+        // It ends with this process, even one that is killed.
+        command.args(["--parent", &std::process::id().to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("cannot start {name}: {error}"))?;
         let log = lines(child.stdout.take().expect("stdout is piped"));

@@ -254,6 +254,18 @@ fn the_socket_is_private_and_goes_with_the_process() {
 }
 
 #[test]
+fn it_ends_with_the_parent_that_it_was_told() {
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$0\" run --config sidering.yaml --parent $$ & wait"]);
+    let (mut running, _) = Running::start_with(&place, command.arg(env!("CARGO_BIN_EXE_sidering")));
+    running.child.kill().unwrap();
+    running.said("drained");
+    let foreign = place.sidering(&["run", "--config", "sidering.yaml", "--parent", "1"]);
+    foreign.is(1, &["the parent has ended"]);
+}
+
+#[test]
 fn a_socket_that_a_crash_left_behind_is_replaced() {
     let place = Place::new();
     let (mut crashed, _) = Running::start(&place);
