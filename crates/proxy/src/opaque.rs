@@ -56,7 +56,7 @@ async fn joined(
     let (upstream, established, _in_flight) = connection.unless_aborted(pin!(dialling)).await??;
     report.upstream(&cluster.name, &established);
     connection.joined(&established)?;
-    relay::tcp(connection, permit, io, upstream, cluster.tcp_idle_timeout, counters)
-        .await
-        .map_err(|refused| refused.towards(&cluster.name, None))
+    relay::tcp(connection, permit, io, upstream, cluster.tcp_idle_timeout, counters).await.map_err(
+        |refused| refused.towards(&cluster.name, Some(upstream::shown(&established.endpoint.address))),
+    )
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sidering_http::Limits;
 use sidering_net::{Driver, Pin};
 use sidering_tls::Backend;
 
@@ -16,6 +17,8 @@ pub struct Options {
     pub pin: Pin,
     /// The TLS library, of those compiled in.
     pub backend: Backend,
+    /// What an HTTP connection may cost, on either side.
+    pub limits: Limits,
     /// Absent: no access log.
     pub access_log: Option<AccessLog>,
 }
@@ -41,8 +44,8 @@ pub enum LogFormat {
 }
 
 impl Options {
-    /// One worker, unpinned, without an access log.
+    /// One worker, unpinned, with a sidecar's limits, without an access log.
     pub fn new(driver: Driver, backend: Backend) -> Self {
-        Self { driver, workers: 1, pin: Pin::No, backend, access_log: None }
+        Self { driver, workers: 1, pin: Pin::No, backend, limits: Limits::default(), access_log: None }
     }
 }

@@ -148,13 +148,13 @@ impl Proxy {
         let cores: Vec<_> = (0..options.workers.max(1)).map(|core| Arc::new(Shared::new(core))).collect();
         let (commands, receivers): (Vec<_>, Vec<_>) = cores.iter().map(|_| mailbox::<Command>()).unzip();
         let receivers: Vec<_> = receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
-        let shares = cores.clone();
+        let (shares, limits) = (cores.clone(), options.limits);
         let workers = run_workers(options.driver, cores.len(), &options.pin, move |id| {
             let receiver = receivers[id.0].lock().unwrap_or_else(PoisonError::into_inner).take();
             let (shared, sink) = (shares[id.0].clone(), sink.clone());
             async move {
                 let receiver = receiver.expect("each worker is started once");
-                worker::run(id.0, shared, sink, receiver).await;
+                worker::run(id.0, shared, sink, limits, receiver).await;
             }
         })?;
         let control = Control { live: Arc::new(Live::empty()), bound: HashMap::new(), draining: false };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sidering_http::{
-    Body, Done, Failure, Handler, Limits, Malformed, RequestHead, Responder, ResponseHead, strip_hop_by_hop,
+    Body, Done, Failure, Handler, Malformed, RequestHead, Responder, ResponseHead, strip_hop_by_hop,
 };
 use sidering_net::now;
 use sidering_policy::{
@@ -29,8 +29,7 @@ use crate::{Phase, Reason, RequestLine};
 /// Serves the requests of a connection until it ends.
 pub(crate) async fn serve<H: Handler<Io>>(connection: &Connection, io: Io, handler: &H) -> Stage<()> {
     connection.serves(Protocol::Http);
-    let limits = Limits::default();
-    let serving = pin!(sidering_http::serve(io, handler, &limits, &connection.drain));
+    let serving = pin!(sidering_http::serve(io, handler, &connection.core.limits, &connection.drain));
     match connection.unless_aborted(serving).await? {
         Ok(_) => Ok(()),
         // The client went away; if that broke an exchange off, the exchange has said so.

@@ -8,7 +8,7 @@ mod pool;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sidering_http::{Client, Limits};
+use sidering_http::Client;
 use sidering_identity::{PeerIdentity, peer_identity};
 use sidering_net::{Prefixed, TcpStream, now};
 use sidering_policy::{
@@ -24,7 +24,7 @@ use crate::io::Io;
 use crate::live::Protocol;
 use crate::refused::{Refused, Stage, expected};
 use crate::status::Security;
-use crate::{Phase, Reason};
+use crate::{Expected, Phase, Reason};
 
 /// What was established with an upstream; shared by the exchanges that its connection carries.
 pub(crate) struct Established {
@@ -97,7 +97,7 @@ pub(crate) async fn checkout<'a>(
         // Boxed, as below: most exchanges find a pooled connection, and need no room for a handshake.
         match Box::pin(establish(connection, cluster, &endpoint, key, Protocol::Http)).await {
             Ok((io, established)) => {
-                let client = Client::http1(io, &Limits::default());
+                let client = Client::http1(io, &connection.core.limits);
                 return Ok((Upstream { client, established: Rc::new(established), carried: 0 }, in_flight));
             }
             Err(refused) => try_another(connection, cluster, endpoint, attempts, refused)?,
@@ -289,13 +289,23 @@ async fn connect(
             .await
             .map_err(|failure| {
                 let mut refused = Refused::handshake(&failure);
-                refused.expected = expected(&tls.sans);
+                refused.expected = expected_of(tls, established.key.server_name.as_deref());
                 towards(refused.because_of(&tls.origin))
             })?;
     connection.core.counters().of(Direction::Outbound).handshake(handshake.resumed);
     established.identity = believe(connection, tls, &handshake).map_err(towards)?;
     established.tls = Some(handshake);
     Ok((Io::Tls(Box::new(io)), established))
+}
+
+/// Who was to answer: an ordinary TLS server by its host, where the rule has no names of its own.
+fn expected_of(tls: &UpstreamTls, server_name: Option<&str>) -> Vec<Expected> {
+    match (&tls.trust, server_name) {
+        (Trust::Roots(_), Some(host)) if tls.sans.0.is_empty() => {
+            vec![Expected { name: host.to_owned(), from: format!("server name, {}", tls.origin) }]
+        }
+        _ => expected(&tls.sans),
+    }
 }
 
 /// Secure naming, once, on the very leaf that the backend verified. Ordinary TLS servers were matched by the

@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use sidering_http::Limits;
 use sidering_net::{BoundListener, Failure, Receiver, TcpListener, TcpStream, deadline, now, spawn_local};
 use sidering_policy::{Cluster, Destination, Direction, Listener, Peer};
 
@@ -62,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     pub(crate) loads: Loads,
     pub(crate) log: Option<Sink>,
+    pub(crate) limits: Limits,
     shared: Arc<Shared>,
     accepting: RefCell<HashMap<SocketKey, Rc<Accepting>>>,
     /// Told to stop, and not awaited yet.
@@ -86,9 +88,10 @@ pub(crate) async fn run(
     number: usize,
     shared: Arc<Shared>,
     log: Option<Sink>,
+    limits: Limits,
     mut commands: Receiver<Command>,
 ) {
-    let core = Core::new(number, shared, log);
+    let core = Core::new(number, shared, log, limits);
     let sweeper = core.clone();
     spawn_local(async move { sweeper.pool.sweep().await });
     while let Some(command) = commands.recv().await {
@@ -124,7 +127,7 @@ impl Shared {
 }
 
 impl Core {
-    fn new(number: usize, shared: Arc<Shared>, log: Option<Sink>) -> Rc<Self> {
+    fn new(number: usize, shared: Arc<Shared>, log: Option<Sink>, limits: Limits) -> Rc<Self> {
         Rc::new(Self {
             number,
             live: RefCell::new(Rc::new(Arc::new(Live::empty()))),
@@ -132,6 +135,7 @@ impl Core {
             pool: Pool::new(shared.clone()),
             loads: Loads::default(),
             log,
+            limits,
             shared,
             accepting: RefCell::default(),
             stopping: RefCell::default(),

@@ -62,11 +62,10 @@ async fn sidecar(bootstrap: Bootstrap, probed: Probed) -> Result<(), Failure> {
     let credentials = source.load().await.map_err(configuration)?;
 
     let options = Options {
-        driver: probed.driver,
         workers: bootstrap.workers,
         pin: bootstrap.pin,
-        backend: bootstrap.backend,
         access_log: bootstrap.access_log,
+        ..Options::new(probed.driver, bootstrap.backend)
     };
     let proxy = start(options)?;
     let (publish_credentials, publish) = publishers(&proxy);
