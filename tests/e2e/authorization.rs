@@ -1,6 +1,9 @@
 //! AuthorizationPolicy on real traffic: 403 with Istio's text, or a closed connection, and the line that decided.
 
-use sidering_tests::{Connection, HOST, Pair, Run, allow, on_both_drivers, on_every_backend};
+use serde_json::{Value, json};
+use sidering_tests::{
+    Connection, HOST, Pair, Run, allow, asked, on_both_drivers, on_every_backend, origin, record,
+};
 
 on_every_backend!(a_request_that_no_rule_allows_is_403, principals_are_the_verified_ones);
 
@@ -25,9 +28,22 @@ fn a_request_that_no_rule_allows_is_403(run: Run) {
     assert_eq!(reply.header("content-type"), Some("text/plain"));
     assert_eq!(connection.get(HOST, "/").status, 200, "the connection goes on");
     assert_eq!(pair.origin.seen().len(), 2);
-    let record = pair.server.refusal("not-allowed-by-policy");
-    assert_eq!(record["presented"]["names"][0], format!("spiffe://{CLIENT}"), "{record:#}");
-    assert_eq!(record["policies"][0]["label"], "default/readers", "{record:#}");
+    let policy = origin("AuthorizationPolicy", "default/readers", "readers.yaml:1:1");
+    let mut expected = refused(&pair, "DELETE", "/");
+    expected["origin"] = policy.clone();
+    expected["policies"] = json!([policy]);
+    pair.server.on_record("not-allowed-by-policy", expected);
+}
+
+/// On record at the server: the client's request.
+fn refused(pair: &Pair, method: &str, path: &str) -> Value {
+    let rest = json!({
+        "request": asked(method, HOST, path),
+        "presented": pair.client_files.presented(&[&format!("spiffe://{CLIENT}")]),
+        "server_name": "outbound_.8080_._.server.default.svc.cluster.local",
+        "detail": "*",
+    });
+    record("inbound", "authorize", "127.0.0.1:*", pair.server_http(), rest)
 }
 
 fn principals_are_the_verified_ones(run: Run) {
@@ -59,10 +75,9 @@ spec:
     for path in ["/admin", "/admin/users?x=1", "/x/../admin", "/%61dmin"] {
         assert_eq!(pair.get(path).status, 403, "{path}");
     }
-    let record = pair.server.refusal("denied-by-policy");
-    assert_eq!(record["origin"]["label"], "default/no-admin[1]", "{record:#}");
-    let position = record["origin"]["position"].as_str().unwrap_or_default();
-    assert!(position.contains("mesh/deny.yaml:8:"), "{record:#}");
+    let mut expected = refused(&pair, "GET", "/admin");
+    expected["origin"] = origin("AuthorizationPolicy", "default/no-admin[1]", "deny.yaml:8:5");
+    pair.server.on_record("denied-by-policy", expected);
 }
 
 fn rules_read_method_path_host_and_headers(run: Run) {
@@ -92,7 +107,16 @@ fn tcp_that_no_rule_allows_is_closed(run: Run) {
     assert_eq!(pair.get("/").status, 200);
     pair.tcp().send("hello").expect_closed_without_a_byte();
     assert_eq!(pair.tcp_origin.accepted(), 0);
-    pair.server.refusal("not-allowed-by-policy");
+    let policy = origin("AuthorizationPolicy", "default/ports", "ports.yaml:1:1");
+    let rest = json!({
+        "presented": pair.client_files.presented(&[&format!("spiffe://{CLIENT}")]),
+        "server_name": "outbound_.9090_._.server.default.svc.cluster.local",
+        "origin": policy,
+        "policies": [policy],
+        "detail": "*",
+    });
+    let expected = record("inbound", "authorize", "127.0.0.1:*", pair.server_tcp(), rest);
+    pair.server.on_record("not-allowed-by-policy", expected);
 }
 
 fn a_policy_without_rules_denies_everything(run: Run) {

@@ -1,8 +1,9 @@
 //! Foreign clients straight at the server's mTLS port: who is let in, who is not, and what is on record about it.
 
+use serde_json::{Value, json};
 use sidering_tests::{
-    Connection, Files, Leaf, Pair, Pki, Run, curl, on_both_drivers, on_every_backend, peer_authentication,
-    s_client,
+    Connection, Files, Leaf, Pair, Pki, Run, asked, curl, on_both_drivers, on_every_backend, origin,
+    peer_authentication, record, s_client,
 };
 
 on_every_backend!(
@@ -29,14 +30,13 @@ fn strict(run: Run) -> Pair {
     Pair::with(run).yaml("strict.yaml", peer_authentication("default", "STRICT")).start()
 }
 
-/// Presents a leaf of the pair's own authority, sees nothing of the application, and gives the refusal's record.
+/// Presents that leaf, sees nothing of the application, and gives what is on record of it.
 #[track_caller]
-fn refused(pair: &Pair, certificate: Option<&Files>, reason: &str) {
+fn refused(pair: &Pair, certificate: Option<&Files>, phase: &str) -> Value {
     let told = s_client(pair.server_http(), certificate, &[], REQUEST);
     assert!(!told.stdout.contains("this is server"), "{}", told.stdout);
     assert_eq!(pair.origin.seen(), []);
-    let record = pair.server.refusal(reason);
-    assert_eq!(record["direction"], "inbound", "{record:#}");
+    record("inbound", phase, "127.0.0.1:*", pair.server_http(), json!({"detail": "*"}))
 }
 
 fn the_right_certificate_is_let_in(run: Run) {
@@ -52,41 +52,49 @@ fn the_right_certificate_is_let_in(run: Run) {
 fn a_certificate_of_another_authority_is_refused(run: Run) {
     let pair = strict(run);
     let files = Pki::new(pair.directory(), "stranger").issue("wrong", &Leaf::workload("default", "client"));
-    refused(&pair, Some(&files), "unknown-ca");
+    pair.server.on_record("unknown-ca", refused(&pair, Some(&files), "handshake"));
 }
 
 fn an_expired_certificate_is_refused(run: Run) {
     let pair = strict(run);
     let files = pair.pki.issue("expired", &Leaf::workload("default", "client").expired());
-    refused(&pair, Some(&files), "certificate-expired");
+    pair.server.on_record("certificate-expired", refused(&pair, Some(&files), "handshake"));
 }
 
 fn a_certificate_that_is_not_valid_yet_is_refused(run: Run) {
     let pair = strict(run);
     let files = pair.pki.issue("early", &Leaf::workload("default", "client").not_yet_valid());
-    refused(&pair, Some(&files), "certificate-not-yet-valid");
+    pair.server.on_record("certificate-not-yet-valid", refused(&pair, Some(&files), "handshake"));
 }
 
 fn a_servers_certificate_is_no_clients(run: Run) {
     let pair = strict(run);
     let files = pair.pki.issue("usage", &Leaf::workload("default", "client").server_only());
-    refused(&pair, Some(&files), "certificate-wrong-usage");
+    pair.server.on_record("certificate-wrong-usage", refused(&pair, Some(&files), "handshake"));
 }
 
 fn no_certificate_is_refused(run: Run) {
-    refused(&strict(run), None, "no-client-certificate");
+    let pair = strict(run);
+    pair.server.on_record("no-client-certificate", refused(&pair, None, "handshake"));
 }
 
 fn two_spiffe_ids_are_none(run: Run) {
     let pair = strict(run);
     let leaf = Leaf::workload("default", "client").uri("spiffe://cluster.local/ns/default/sa/admin");
-    refused(&pair, Some(&pair.pki.issue("two", &leaf)), "many-uri-names");
+    let files = pair.pki.issue("two", &leaf);
+    let mut expected = refused(&pair, Some(&files), "naming");
+    let names = ["spiffe://cluster.local/ns/default/sa/client", "spiffe://cluster.local/ns/default/sa/admin"];
+    expected["presented"] = files.presented(&names);
+    pair.server.on_record("many-uri-names", expected);
 }
 
 fn a_foreign_trust_domain_is_refused(run: Run) {
     let pair = strict(run);
     let leaf = Leaf::nameless().uri("spiffe://elsewhere.example/ns/default/sa/client");
-    refused(&pair, Some(&pair.pki.issue("foreign", &leaf)), "trust-domain-mismatch");
+    let files = pair.pki.issue("foreign", &leaf);
+    let mut expected = refused(&pair, Some(&files), "naming");
+    expected["presented"] = files.presented(&["spiffe://elsewhere.example/ns/default/sa/client"]);
+    pair.server.on_record("trust-domain-mismatch", expected);
 }
 
 fn tls_1_2_is_taken_and_1_1_is_not(run: Run) {
@@ -102,10 +110,12 @@ fn plaintext_to_strict_is_closed_without_a_byte(run: Run) {
     let pair = strict(run);
     let mut connection = Connection::to(pair.server_http());
     connection.send(REQUEST).expect_closed_without_a_byte();
-    let record = pair.server.refusal("plaintext-to-strict");
-    assert_eq!(record["origin"]["label"], "default/default", "{record:#}");
-    let position = record["origin"]["position"].as_str().unwrap_or_default();
-    assert!(position.contains("mesh/strict.yaml:"), "{record:#}");
+    let rest = json!({
+        "request": asked("GET", "server", "/"),
+        "origin": origin("PeerAuthentication", "default/default", "strict.yaml:4:21"),
+        "detail": "*",
+    });
+    pair.server.on_record("plaintext-to-strict", connection.record("inbound", "accept", rest));
     let told = curl(&[&format!("http://{}/", pair.server_http())]);
     assert!([52, 56].contains(&told.code), "{told:?}");
     assert_eq!(told.stdout, "");

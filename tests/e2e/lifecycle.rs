@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
+use serde_json::json;
 use sidering_tests::{Answer, Bootstrap, Connection, HOST, Origin, Pair, Run, Sidecar, on_both_drivers};
 
 on_both_drivers!(
@@ -30,12 +31,16 @@ fn told_origin() -> (Origin, mpsc::Receiver<()>, mpsc::Sender<()>) {
 fn sigterm_drains_and_exits_0(run: Run) {
     let (origin, was_asked, answer) = told_origin();
     let pair = Pair::with(run).origin(origin).start();
-    let (mut idle, mut busy) = (Connection::to(pair.server_http()), Connection::to(pair.server_http()));
+    let connect = || Connection::to(pair.server_http());
+    let (mut silent, mut idle, mut busy) = (connect(), connect(), connect());
     assert_eq!(idle.get(HOST, "/").status, 200);
     busy.send(format!("GET /slow HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
     was_asked.recv().expect("the request reaches the application");
     pair.server.signal_terminate();
     idle.expect_closed_without_a_byte();
+    silent.expect_closed_without_a_byte();
+    let rest = json!({"detail": "nothing was sent before the drain"});
+    pair.server.on_record("draining", silent.record("inbound", "sniff", rest));
     answer.send(()).expect("the application waits for it");
     let reply = busy.reply_to("GET");
     assert_eq!((reply.status, reply.text()), (200, "done"));

@@ -4,7 +4,10 @@
 use std::io::{self, Read};
 use std::sync::mpsc;
 
-use sidering_tests::{Leaf, Pair, PairSetup, Run, TcpOrigin, destination_rule, on_every_backend};
+use serde_json::{Value, json};
+use sidering_tests::{
+    HOST, Leaf, Pair, PairSetup, Run, TcpOrigin, asked, destination_rule, on_every_backend, origin,
+};
 
 on_every_backend!(
     another_services_certificate_is_refused,
@@ -16,46 +19,58 @@ on_every_backend!(
     the_rules_names_replace_the_services,
 );
 
+/// Starts it, is answered with that reason, and gives what is on record of it at the client.
 #[track_caller]
-fn refused(setup: PairSetup, reason: &str) -> serde_json::Value {
+fn refused(setup: PairSetup, reason: &str, phase: &str) -> (Pair, Value) {
     let pair = setup.start();
-    let reply = pair.get("/");
-    assert_eq!(reply.status, 503);
-    assert!(reply.text().contains(reason), "{}", reply.text());
+    let mut connection = pair.http();
+    let reply = connection.get(HOST, "/");
+    assert_eq!((reply.status, reply.text()), (503, &*format!("sidering: {reason}")));
     assert_eq!(pair.origin.seen(), []);
-    pair.client.refusal(reason)
+    let rest = json!({
+        "request": asked("GET", HOST, "/"),
+        "cluster": "outbound|8080||server.default.svc.cluster.local",
+        "upstream": pair.server_http(),
+        "origin": origin("default", "auto mTLS", ""),
+        "expected": [{
+            "name": "spiffe://cluster.local/ns/default/sa/server",
+            "from": "serviceAccount of an endpoint, ServiceEntry default/server (*/mesh/service.yaml:12:5)",
+        }],
+        "detail": "*",
+    });
+    (pair, connection.record("outbound", phase, rest))
 }
 
 fn another_services_certificate_is_refused(run: Run) {
-    let record =
-        refused(Pair::with(run).server_leaf(Leaf::workload("default", "impostor")), "secure-naming-mismatch");
-    assert_eq!(record["expected"][0]["name"], "spiffe://cluster.local/ns/default/sa/server", "{record:#}");
-    assert_eq!(
-        record["presented"]["names"][0], "spiffe://cluster.local/ns/default/sa/impostor",
-        "{record:#}"
-    );
+    let setup = Pair::with(run).server_leaf(Leaf::workload("default", "impostor"));
+    let (pair, mut expected) = refused(setup, "secure-naming-mismatch", "naming");
+    expected["presented"] = pair.server_files.presented(&["spiffe://cluster.local/ns/default/sa/impostor"]);
+    pair.client.on_record("secure-naming-mismatch", expected);
 }
 
 fn a_certificate_without_identity_is_refused(run: Run) {
-    refused(Pair::with(run).server_leaf(Leaf::host("server.default.svc.cluster.local")), "no-spiffe-id");
+    let setup = Pair::with(run).server_leaf(Leaf::host(HOST));
+    let (pair, mut expected) = refused(setup, "no-spiffe-id", "naming");
+    expected["presented"] = pair.server_files.presented(&[HOST]);
+    pair.client.on_record("no-spiffe-id", expected);
 }
 
 fn a_certificate_of_another_authority_is_refused(run: Run) {
-    refused(Pair::with(run).server_of_another_authority(), "unknown-ca");
+    let setup = Pair::with(run).server_of_another_authority();
+    let (pair, expected) = refused(setup, "unknown-ca", "handshake");
+    pair.client.on_record("unknown-ca", expected);
 }
 
 fn an_expired_certificate_is_refused(run: Run) {
-    refused(
-        Pair::with(run).server_leaf(Leaf::workload("default", "server").expired()),
-        "certificate-expired",
-    );
+    let setup = Pair::with(run).server_leaf(Leaf::workload("default", "server").expired());
+    let (pair, expected) = refused(setup, "certificate-expired", "handshake");
+    pair.client.on_record("certificate-expired", expected);
 }
 
 fn a_clients_certificate_is_no_servers(run: Run) {
-    refused(
-        Pair::with(run).server_leaf(Leaf::workload("default", "server").client_only()),
-        "certificate-wrong-usage",
-    );
+    let setup = Pair::with(run).server_leaf(Leaf::workload("default", "server").client_only());
+    let (pair, expected) = refused(setup, "certificate-wrong-usage", "handshake");
+    pair.client.on_record("certificate-wrong-usage", expected);
 }
 
 fn tcp_to_an_impostor_is_closed(run: Run) {

@@ -1,7 +1,9 @@
 //! What each mode takes, port by port (PeerAuthentication), told apart by foreign clients.
 
+use serde_json::json;
 use sidering_tests::{
-    Connection, HOST, Pair, Run, on_both_drivers, on_every_backend, peer_authentication, s_client,
+    Connection, HOST, Pair, Run, on_both_drivers, on_every_backend, origin, peer_authentication, record,
+    s_client,
 };
 
 on_every_backend!(permissive_takes_plaintext_and_mtls, a_stranger_cannot_claim_an_identity);
@@ -46,7 +48,9 @@ fn permissive_http_closes_ordinary_tls(run: Run) {
     let pair = Pair::start(run);
     let told = s_client(pair.server_http(), Some(&pair.client_files), &["-alpn", "http/1.1"], REQUEST);
     assert!(!told.stdout.contains("this is server"), "{}", told.stdout);
-    pair.server.refusal("tls-not-accepted");
+    let rest = json!({"origin": origin("default", "PERMISSIVE", ""), "detail": "*"});
+    let expected = record("inbound", "accept", "127.0.0.1:*", pair.server_http(), rest);
+    pair.server.on_record("tls-not-accepted", expected);
 }
 
 fn permissive_tcp_passes_ordinary_tls_untouched(run: Run) {

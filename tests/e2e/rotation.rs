@@ -4,8 +4,10 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use serde_json::json;
 use sidering_tests::{
-    Connection, Gate, HOST, Leaf, Pair, Pki, Run, on_both_drivers, on_every_backend, openssl, s_client,
+    Connection, Gate, HOST, Leaf, Pair, Pki, Run, on_both_drivers, on_every_backend, openssl, record,
+    s_client,
 };
 
 on_every_backend!(peers_see_the_new_serial_and_no_request_fails);
@@ -65,10 +67,7 @@ fn peers_see_the_new_serial_and_no_request_fails(run: Run) {
 fn a_rotation_while_a_connection_is_being_made_fails_nothing(run: Run) {
     let pair = Pair::start(run);
     let gate = Gate::shut(pair.subnet.address(7, 18080), pair.server_http());
-    let service = fs::read_to_string(pair.mesh.path("service.yaml")).expect("the pair wrote it");
-    let own = format!("address: {}", pair.subnet.ip(2));
-    let moved = service.replace(&own, &format!("address: {}", pair.subnet.ip(7)));
-    pair.reload(|mesh| mesh.write("service.yaml", &moved));
+    pair.move_endpoint("NET.7");
     let mut connection = pair.http();
     connection.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
     while pair.client.metric("sidering_upstream_active", &[]) < 1.0 {}
@@ -96,10 +95,18 @@ fn a_key_that_does_not_fit_keeps_the_old_pair(run: Run) {
 fn another_bundle_closes_those_it_does_not_know(run: Run) {
     let pair = Pair::start(run);
     let mut tcp = pair.tcp();
-    let mut echo = [0; 4];
-    std::io::Read::read_exact(tcp.send("ping").stream(), &mut echo).expect("the pair is up");
+    tcp.expect_echo("ping");
     let other = Pki::new(pair.directory(), "next");
     fs::copy(other.bundle(), &pair.server_files.bundle).expect("the bundle can be replaced");
     tcp.expect_closed_without_a_byte();
+    let rest = json!({
+        "cluster": "inbound|19090||",
+        "upstream": pair.tcp_origin.address(),
+        "presented": pair.client_files.presented(&["spiffe://cluster.local/ns/default/sa/client"]),
+        "server_name": "outbound_.9090_._.server.default.svc.cluster.local",
+        "detail": "a trust anchor was removed",
+    });
+    let expected = record("inbound", "naming", "127.0.0.1:*", pair.server_tcp(), rest);
+    pair.server.on_record("peer-no-longer-trusted", expected);
     assert_eq!(pair.get("/").status, 503);
 }

@@ -1,6 +1,10 @@
 //! VirtualService, subsets, host aliases, and hosts with nothing behind them.
 
-use sidering_tests::{Answer, HOST, Origin, Pair, Run, destination_rule, on_both_drivers, virtual_service};
+use serde_json::{Value, json};
+use sidering_tests::{
+    Answer, Connection, HOST, Origin, Pair, Run, asked, destination_rule, on_both_drivers, origin,
+    virtual_service,
+};
 
 on_both_drivers!(
     a_header_leads_to_the_other_version,
@@ -15,6 +19,8 @@ on_both_drivers!(
     an_upstream_that_is_down_is_503,
     a_service_without_endpoints_is_503,
 );
+
+const CLUSTER: &str = "outbound|8080||server.default.svc.cluster.local";
 
 /// A second version at NET.3 without a sidecar, and the subsets of both.
 fn two_versions(run: Run, routes: &str) -> (Pair, Origin) {
@@ -98,21 +104,29 @@ fn no_route_is_404(run: Run) {
     let routes = "  - match: [{uri: {prefix: /api/}}]\n    route: [{destination: {host: server}}]\n";
     let pair = Pair::with(run).yaml("routes.yaml", virtual_service(routes)).start();
     assert_eq!(pair.get("/api/x").status, 200);
-    assert_eq!(pair.get("/else").status, 404);
-    let record = pair.client.refusal("no-route");
-    assert!(
-        record["origin"]["position"].as_str().is_some_and(|at| at.contains("mesh/routes.yaml:")),
-        "{record:#}"
-    );
+    let mut connection = pair.http();
+    assert_eq!(connection.get(HOST, "/else").status, 404);
+    let by = origin("VirtualService", "default/server", "routes.yaml:1:1");
+    pair.client.on_record("no-route", unrouted(&connection, HOST, "/else", by));
+}
+
+/// On record at the client: nobody was found for a request.
+fn unrouted(connection: &Connection, host: &str, path: &str, by: Value) -> Value {
+    connection.record(
+        "outbound",
+        "route",
+        json!({"request": asked("GET", host, path), "origin": by, "detail": "*"}),
+    )
 }
 
 fn an_undefined_subset_is_503(run: Run) {
     let routes = "  - route: [{destination: {host: server, subset: v9}}]\n";
     let pair = Pair::with(run).yaml("routes.yaml", virtual_service(routes)).start();
-    let reply = pair.get("/");
-    assert_eq!(reply.status, 503);
-    assert!(reply.text().contains("no-cluster"), "{}", reply.text());
-    pair.client.refusal("no-cluster");
+    let mut connection = pair.http();
+    let reply = connection.get(HOST, "/");
+    assert_eq!((reply.status, reply.text()), (503, "sidering: no-cluster"));
+    let by = origin("VirtualService", "default/server[0]", "routes.yaml:7:5");
+    pair.client.on_record("no-cluster", unrouted(&connection, HOST, "/", by));
 }
 
 fn every_alias_of_the_service_is_known(run: Run) {
@@ -134,17 +148,20 @@ fn every_alias_of_the_service_is_known(run: Run) {
 
 fn an_unknown_host_is_refused(run: Run) {
     let pair = Pair::start(run);
-    assert_eq!(pair.http().get("nobody.example", "/").status, 404);
-    pair.client.refusal("unknown-host");
+    let mut connection = pair.http();
+    assert_eq!(connection.get("nobody.example", "/").status, 404);
+    let by = origin("Sidecar", "default/client", "sidecars.yaml:7:5");
+    pair.client.on_record("unknown-host", unrouted(&connection, "nobody.example", "/", by));
     assert_eq!(pair.origin.seen(), []);
 }
 
 fn an_unknown_host_under_registry_only_is_502(run: Run) {
     let config = "{trustDomain: cluster.local, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}";
     let pair = Pair::with(run).mesh_config(config).start();
-    let reply = pair.http().get("nobody.example", "/");
-    assert_eq!(reply.status, 502);
-    pair.client.refusal("host-not-registered");
+    let mut connection = pair.http();
+    assert_eq!(connection.get("nobody.example", "/").status, 502);
+    let by = origin("Sidecar", "default/client", "sidecars.yaml:7:5");
+    pair.client.on_record("host-not-registered", unrouted(&connection, "nobody.example", "/", by));
     assert_eq!(pair.get("/").status, 200);
 }
 
@@ -154,20 +171,29 @@ fn an_upstream_that_is_down_is_503(run: Run) {
         .start();
     let nowhere = format!("{DOWN}  endpoints: [{{address: NET.77}}]\n");
     pair.reload(|mesh| mesh.write("service.yaml", &nowhere));
-    let reply = pair.get("/");
-    assert_eq!(reply.status, 503);
-    assert!(reply.text().contains("connect-refused"), "{}", reply.text());
-    let record = pair.client.refusal("connect-refused");
-    assert_eq!(record["direction"], "outbound", "{record:#}");
+    let mut connection = pair.http();
+    let reply = connection.get(HOST, "/");
+    assert_eq!((reply.status, reply.text()), (503, "sidering: connect-refused"));
+    let rest = json!({
+        "request": asked("GET", HOST, "/"),
+        "cluster": CLUSTER,
+        "upstream": pair.subnet.address(77, 18080),
+        "origin": origin("ServiceEntry", "default/server", "service.yaml:10:15"),
+        "detail": "connection refused",
+    });
+    pair.client.on_record("connect-refused", connection.record("outbound", "connect", rest));
 }
 
 fn a_service_without_endpoints_is_503(run: Run) {
     let pair = Pair::start(run);
     pair.reload(|mesh| mesh.write("service.yaml", DOWN));
-    let reply = pair.get("/");
-    assert_eq!(reply.status, 503);
-    assert!(reply.text().contains("no-endpoint"), "{}", reply.text());
-    pair.client.refusal("no-endpoint");
+    let mut connection = pair.http();
+    let reply = connection.get(HOST, "/");
+    assert_eq!((reply.status, reply.text()), (503, "sidering: no-endpoint"));
+    let by = origin("ServiceEntry", "default/server", "service.yaml:9:5");
+    let mut expected = unrouted(&connection, HOST, "/", by);
+    expected["cluster"] = CLUSTER.into();
+    pair.client.on_record("no-endpoint", expected);
 }
 
 const TWO_VERSIONS: &str = "\

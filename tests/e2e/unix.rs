@@ -32,11 +32,7 @@ fn the_application_may_listen_on_a_unix_socket(run: Run) {
         }
     });
     let pair = Pair::with(run).start();
-    let sidecars = std::fs::read_to_string(pair.mesh.path("sidecars.yaml")).expect("the pair wrote it");
-    let application = format!("'{}'", pair.origin.address());
-    let moved = sidecars.replace(&application, &format!("'unix://{}'", socket.display()));
-    assert_ne!(sidecars, moved);
-    pair.reload(|mesh| mesh.write("sidecars.yaml", &moved));
+    pair.put_behind(format!("unix://{}", socket.display()));
     let mut connection = pair.http();
     for _ in 0..2 {
         assert_eq!(connection.get(HOST, "/").text(), "unix");

@@ -1,9 +1,12 @@
 //! How the client's sidecar speaks to upstreams: the four modes of DestinationRule, and auto mTLS endpoint by
 //! endpoint. The TLS upstreams are openssl's.
 
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
 use sidering_tests::{
-    Answer, Files, HOST, Leaf, Origin, Pair, Reply, Run, TlsOrigin, destination_rule, on_both_drivers,
-    on_every_backend,
+    Answer, Files, HOST, Leaf, Origin, Pair, Reply, Run, TlsOrigin, asked, destination_rule, on_both_drivers,
+    on_every_backend, origin,
 };
 
 on_every_backend!(
@@ -42,12 +45,21 @@ fn host_leaf(pair: &Pair) -> Files {
     pair.pki.issue("outside", &Leaf::host(OUTSIDE))
 }
 
+/// Is refused for that reason, and gives what is on record of it at the client.
 #[track_caller]
-fn refused(pair: &Pair, reason: &str) {
-    let reply = fetch(pair);
-    assert_eq!(reply.status, 503);
-    assert!(reply.text().contains(reason), "{}", reply.text());
-    pair.client.refusal(reason);
+fn refused(pair: &Pair, upstream: SocketAddr, reason: &str) -> Value {
+    let mut connection = pair.http();
+    let reply = connection.get(OUTSIDE, "/");
+    assert_eq!((reply.status, reply.text()), (503, &*format!("sidering: {reason}")));
+    let rest = json!({
+        "request": asked("GET", OUTSIDE, "/"),
+        "cluster": format!("outbound|8080||{OUTSIDE}"),
+        "upstream": upstream,
+        "origin": origin("DestinationRule", "default/outside", "outside.yaml:17:17"),
+        "expected": [{"name": OUTSIDE, "from": "server name, DestinationRule default/outside (*)"}],
+        "detail": "*",
+    });
+    connection.record("outbound", "handshake", rest)
 }
 
 fn simple_asks_only_the_server_for_a_certificate(run: Run) {
@@ -64,10 +76,11 @@ fn simple_refuses_another_name_and_another_authority(run: Run) {
     let another = pair.pki.issue("another", &Leaf::host("another.example"));
     let upstream = TlsOrigin::start(pair.subnet.ip(9), &another);
     outside(&pair, upstream.address(), &format!("{{mode: SIMPLE, caCertificates: {:?}}}", pair.pki.bundle()));
-    refused(&pair, "certificate-name-mismatch");
+    let expected = refused(&pair, upstream.address(), "certificate-name-mismatch");
+    pair.client.on_record("certificate-name-mismatch", expected);
     let stranger = sidering_tests::Pki::new(pair.directory(), "stranger");
     outside(&pair, upstream.address(), &format!("{{mode: SIMPLE, caCertificates: {:?}}}", stranger.bundle()));
-    refused(&pair, "unknown-ca");
+    pair.client.on_record("unknown-ca", refused(&pair, upstream.address(), "unknown-ca"));
 }
 
 fn simple_may_ask_for_other_names(run: Run) {

@@ -4,11 +4,15 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::PATIENCE;
+use serde_json::Value;
+
+use crate::{PATIENCE, record};
 
 /// One connection from an application.
 pub struct Connection {
     reader: BufReader<TcpStream>,
+    own: SocketAddr,
+    peer: SocketAddr,
 }
 
 /// A response.
@@ -42,12 +46,18 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
-        Self { reader: BufReader::new(stream) }
+        let own = stream.local_addr().expect("it is connected");
+        Self { reader: BufReader::new(stream), own, peer: address }
     }
 
     /// The socket.
     pub fn stream(&mut self) -> &mut TcpStream {
         self.reader.get_mut()
+    }
+
+    /// What is on record of it at the sidecar that it leads to, and `rest`.
+    pub fn record(&self, direction: &str, phase: &str, rest: Value) -> Value {
+        record(direction, phase, &self.own.to_string(), self.peer, rest)
     }
 
     /// Writes bytes as they are.
@@ -151,6 +161,14 @@ impl Connection {
             );
         }
         assert!(answer.is_empty(), "{:?}", String::from_utf8_lossy(&answer));
+    }
+
+    /// Asserts that what is sent comes back.
+    #[track_caller]
+    pub fn expect_echo(&mut self, text: &str) {
+        let mut echo = vec![0; text.len()];
+        self.send(text).reader.read_exact(&mut echo).expect("the echo comes");
+        assert_eq!(echo, text.as_bytes());
     }
 
     fn read_head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {

@@ -13,6 +13,7 @@ mod mesh;
 mod origin;
 mod pair;
 mod pki;
+mod record;
 mod sidecar;
 mod subnet;
 mod tls_origin;
@@ -26,6 +27,7 @@ pub use mesh::{Mesh, allow, destination_rule, peer_authentication, virtual_servi
 pub use origin::{Answer, Framing, Gate, Origin, Seen, TcpOrigin};
 pub use pair::{HOST, Pair, PairSetup};
 pub use pki::{Files, Leaf, Pki};
+pub use record::{asked, origin, record};
 pub use sidecar::{Bootstrap, Sidecar};
 pub use subnet::{Subnet, free_port};
 pub use tls_origin::TlsOrigin;

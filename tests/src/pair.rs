@@ -2,6 +2,7 @@
 //! (TCP), the server's at NET.2 on 18080 and 19090, and the origins behind it on ports of their own. Both read
 //! the same directory of YAML, as in a mesh. Envoy can take the place of either.
 
+use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -88,9 +89,18 @@ impl Pair {
         self.client.reload(|| self.server.reload(|| change(&self.mesh)));
     }
 
-    /// Another application behind the server's HTTP port.
+    /// Moves the service's endpoint to another address, at which it is expected to be the same.
+    pub fn move_endpoint(&self, address: &str) {
+        let service = fs::read_to_string(self.mesh.path("service.yaml")).expect("the pair wrote it");
+        let own = format!("address: {}", self.subnet.ip(2));
+        self.reload(|mesh| {
+            mesh.write("service.yaml", &service.replace(&own, &format!("address: {address}")))
+        });
+    }
+
+    /// Another application behind the server's HTTP port, at an address or a socket's path.
     #[track_caller]
-    pub fn put_behind(&self, application: SocketAddr) {
+    pub fn put_behind(&self, application: impl fmt::Display) {
         let sidecars = self.mesh.path("sidecars.yaml");
         let before = fs::read_to_string(&sidecars).expect("the pair wrote it");
         let behind = before.replacen(&self.origin.address().to_string(), &application.to_string(), 1);

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
+use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 /// An authority, and the directory its files go to.
@@ -22,6 +23,7 @@ pub struct Pki {
 pub struct Leaf {
     names: Vec<SanType>,
     usages: Vec<ExtendedKeyUsagePurpose>,
+    extensions: Vec<CustomExtension>,
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
 }
@@ -81,6 +83,7 @@ impl Pki {
         params.distinguished_name.push(DnType::CommonName, name);
         params.subject_alt_names = leaf.names.clone();
         params.extended_key_usages = leaf.usages.clone();
+        params.custom_extensions = leaf.extensions.clone();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.not_before = leaf.not_before;
         params.not_after = leaf.not_after;
@@ -102,6 +105,13 @@ impl Pki {
     }
 }
 
+impl Files {
+    /// The leaf as records show it.
+    pub fn presented(&self, names: &[&str]) -> Value {
+        json!({"names": names, "serial": self.serial, "not_after": "*"})
+    }
+}
+
 impl Leaf {
     /// A mesh identity, `spiffe://cluster.local/ns/NAMESPACE/sa/ACCOUNT`, good for an hour.
     pub fn workload(namespace: &str, account: &str) -> Self {
@@ -119,6 +129,7 @@ impl Leaf {
         Self {
             names: Vec::new(),
             usages: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            extensions: Vec::new(),
             not_before: now - Duration::minutes(5),
             not_after: now + Duration::hours(1),
         }
@@ -146,6 +157,14 @@ impl Leaf {
     pub fn not_yet_valid(mut self) -> Self {
         self.not_before = OffsetDateTime::now_utc() + Duration::hours(1);
         self.not_after = self.not_before + Duration::hours(1);
+        self
+    }
+
+    /// Has a critical extension that nobody knows: who cannot tell what it means must refuse it.
+    pub fn incomprehensible(mut self) -> Self {
+        let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999, 1], vec![5, 0]);
+        extension.set_criticality(true);
+        self.extensions.push(extension);
         self
     }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::command::{Finished, run};
 use crate::lines::Lines;
+use crate::record::assert_says;
 use crate::{Connection, Files, PATIENCE, Run, binary};
 
 /// A bootstrap file in the making: a workload of namespace `default` unless told otherwise.
@@ -31,6 +32,8 @@ pub struct Bootstrap {
     pub resources: Vec<PathBuf>,
     /// Driver and backend.
     pub run: Run,
+    /// More lines of it.
+    pub more: String,
     /// MeshConfig fields, inline.
     pub mesh: String,
     /// Where the bootstrap file and the admin socket go.
@@ -58,6 +61,7 @@ impl Bootstrap {
             identity: identity.clone(),
             resources: vec![directory.join("mesh")],
             run,
+            more: String::new(),
             mesh: "{trustDomain: cluster.local, rootNamespace: istio-system}".into(),
             directory: directory.to_owned(),
         }
@@ -65,7 +69,7 @@ impl Bootstrap {
 
     /// As YAML.
     pub fn yaml(&self) -> String {
-        let Self { name, namespace, address, identity, run, mesh, .. } = self;
+        let Self { name, namespace, address, identity, run, more, mesh, .. } = self;
         let labels: Vec<_> = self.labels.iter().map(|(key, value)| format!("{key}: {value}")).collect();
         let labels = labels.join(", ");
         let resources: Vec<_> = self.resources.iter().map(|path| format!("{path:?}")).collect();
@@ -76,7 +80,7 @@ impl Bootstrap {
              identity:\n  files: {{certificate: {:?}, privateKey: {:?}, trustBundle: {:?}}}\n\
              tls: {{backend: {}}}\nruntime: {{driver: {}, workers: 1, pin: false}}\n\
              admin: {{socket: {:?}}}\nstats: {{address: \"{address}:15020\"}}\n\
-             accessLog: {{path: /dev/stdout, format: json}}\n",
+             accessLog: {{path: /dev/stdout, format: json}}\n{more}",
             resources.join(", "),
             identity.certificate,
             identity.key,
@@ -154,6 +158,13 @@ impl Sidecar {
             let more = self.stdout.wait_beyond(printed, deadline);
             assert!(more, "{} has no {reason} on record: {}{}", self.name, asked.stdout, asked.stderr);
         }
+    }
+
+    /// The latest refusal, which is for that reason and says exactly that besides; `*` in a text stands for anything.
+    #[track_caller]
+    pub fn on_record(&self, reason: &str, mut rest: Value) {
+        rest["reason"] = reason.into();
+        assert_says(&self.refusal(reason), &rest);
     }
 
     /// The version of the snapshot that every core has acknowledged.
@@ -252,6 +263,27 @@ impl Sidecar {
     pub fn terminate(self) -> ExitStatus {
         self.signal_terminate();
         self.wait_exit()
+    }
+
+    /// Runs `f` while it can open no more files, nor sockets: its limit is the lowest descriptor that is free.
+    pub fn without_files<T>(&self, f: impl FnOnce() -> T) -> T {
+        let id = self.id().to_string();
+        let taken = |fd: &u32| fs::symlink_metadata(format!("/proc/{id}/fd/{fd}")).is_ok();
+        let free = (0..).find(|fd| !taken(fd)).expect("not every number is taken");
+        let limit = |limit: &str| {
+            run(Command::new("prlimit").args(["--pid", &id, &format!("--nofile={limit}:")]), b"").ok();
+        };
+        limit(&free.to_string());
+        let result = f();
+        limit("1024");
+        result
+    }
+
+    /// Kilobytes of memory that it holds.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes")
     }
 
     /// Its process id.

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
+use serde_json::{Value, json};
+use sidering_http::Limits;
 use sidering_identity::{
     Bundle, CertificateChain, Credentials, ExpectedSan, ExpectedSans, SpiffeId, TrustDomain,
 };
@@ -76,10 +78,15 @@ pub(crate) fn origin(kind: &str, name: &str, line: u32) -> Origin {
 pub(crate) struct Running(pub(crate) Proxy);
 
 impl Running {
-    /// `driver` must be there: one that is missing fails the test.
     pub(crate) fn start(driver: DriverChoice) -> Self {
+        Self::limited(driver, Limits::default())
+    }
+
+    /// `driver` must be there: one that is missing fails the test.
+    pub(crate) fn limited(driver: DriverChoice, limits: Limits) -> Self {
         let driver = probe(driver).expect("both drivers run where the tests run").driver;
-        Self(Proxy::start(Options::new(driver, Backend::Rustls)).expect("a worker can be started"))
+        let options = Options { limits, ..Options::new(driver, Backend::Rustls) };
+        Self(Proxy::start(options).expect("a worker can be started"))
     }
 
     pub(crate) fn publish(&self, snapshot: Snapshot) {
@@ -96,6 +103,17 @@ impl Running {
     /// The first record, once there is one.
     pub(crate) fn record(&self) -> Record {
         self.until(|proxy| proxy.records().into_iter().next())
+    }
+
+    /// Asserts that the first record is for that reason and says exactly the rest.
+    pub(crate) fn on_record(&self, reason: &str, mut rest: Value) {
+        rest["reason"] = reason.into();
+        let mut told = serde_json::to_value(self.record()).unwrap();
+        let always = ["id", "time", "snapshot"];
+        told.as_object_mut().unwrap().retain(|part, value| {
+            !always.contains(&&**part) && !value.is_null() && *value != Value::Array(Vec::new())
+        });
+        assert_eq!(told, rest, "{told:#}");
     }
 
     /// The metrics, once they are as wanted: a client has its response before the worker has counted it.
@@ -323,17 +341,31 @@ pub(crate) fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<Str
 }
 
 /// A client's connection.
-pub(crate) struct Client(BufReader<TcpStream>);
+pub(crate) struct Client {
+    reader: BufReader<TcpStream>,
+    own: SocketAddr,
+    peer: SocketAddr,
+}
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the listener takes connections");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
+        let (own, peer) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+        Self { reader: BufReader::new(stream), own, peer }
+    }
+
+    /// What is on record of it, and `rest`.
+    pub(crate) fn record(&self, direction: &str, phase: &str, rest: Value) -> Value {
+        let (peer, destination) = (self.own, self.peer);
+        let mut record =
+            json!({"direction": direction, "phase": phase, "peer": peer, "destination": destination});
+        record.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        record
     }
 
     pub(crate) fn send(&mut self, bytes: &str) {
-        self.0.get_mut().write_all(bytes.as_bytes()).expect("the sidecar reads");
+        self.reader.get_mut().write_all(bytes.as_bytes()).expect("the sidecar reads");
     }
 
     /// One request; its response's status and body.
@@ -343,21 +375,21 @@ impl Client {
     }
 
     pub(crate) fn response(&mut self) -> (u16, String) {
-        let head = read_head(&mut self.0).unwrap().expect("a response comes");
+        let head = read_head(&mut self.reader).unwrap().expect("a response comes");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().unwrap())
         });
         let mut body = vec![0; length.unwrap_or(0)];
-        self.0.read_exact(&mut body).unwrap();
+        self.reader.read_exact(&mut body).unwrap();
         (status, String::from_utf8(body).unwrap())
     }
 
     /// Waits for the end; what came before it. A reset is an end, too.
     pub(crate) fn rest(&mut self) -> String {
         let mut rest = Vec::new();
-        match self.0.read_to_end(&mut rest) {
+        match self.reader.read_to_end(&mut rest) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("it stays open"),
             _ => String::from_utf8(rest).unwrap(),
         }
@@ -365,11 +397,11 @@ impl Client {
 
     pub(crate) fn exactly(&mut self, length: usize) -> String {
         let mut bytes = vec![0; length];
-        self.0.read_exact(&mut bytes).unwrap();
+        self.reader.read_exact(&mut bytes).unwrap();
         String::from_utf8(bytes).unwrap()
     }
 
     pub(crate) fn half_close(&self) {
-        self.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+        self.reader.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
     }
 }
