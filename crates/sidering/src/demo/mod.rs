@@ -5,6 +5,7 @@ mod client;
 mod files;
 mod load;
 mod origin;
+mod partner;
 mod report;
 mod sidecar;
 mod stage;
@@ -55,7 +56,7 @@ fn tell(options: &Options, children: &Children) -> Result<bool, String> {
     let interrupted = end_on_signal(children.clone())?;
     let backend = options.tls_backend.or_else(|| Backend::compiled().first().copied());
     let backend = backend.ok_or("no TLS library is compiled in")?;
-    let mut stage = Stage::set(&backend.to_string(), &options.driver, children)?;
+    let mut stage = Stage::set(backend, &options.driver, children)?;
     let json = options.output == Output::Json;
     let mut told = Vec::new();
     for (number, (name, title, tell)) in story::STEPS.iter().enumerate() {

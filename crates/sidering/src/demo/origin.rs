@@ -3,13 +3,11 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::thread;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-use sidering_identity::{Bundle, CertificateChain, read_leaf};
+use sidering_identity::read_leaf;
+
+use super::partner::{Accepted, Partner};
 
 /// How an application is reached.
 #[derive(Clone)]
@@ -17,28 +15,7 @@ pub(super) enum Speaks {
     /// What a sidecar forwards, or anybody else in the clear.
     Plain,
     /// Its own TLS.
-    Tls(Arc<ServerConfig>),
-}
-
-/// TLS of a partner; with `clients` it insists on a certificate from one of them.
-pub(super) fn partner_tls(chain: &CertificateChain, clients: Option<&Bundle>) -> Result<Speaks, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(bundle) => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(bundle.roots.iter().cloned().map(CertificateDer::from));
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
-        }
-    };
-    let certificates = chain.certificates.iter().cloned().map(CertificateDer::from).collect();
-    let key = PrivateKeyDer::try_from(chain.key.to_vec()).map_err(str::to_owned)?;
-    let config = builder.with_single_cert(certificates, key).map_err(|error| error.to_string())?;
-    Ok(Speaks::Tls(Arc::new(config)))
+    Tls(Partner),
 }
 
 /// Serves until the process ends, on threads of its own.
@@ -57,25 +34,23 @@ pub(super) fn serve(name: &'static str, address: SocketAddr, speaks: Speaks) -> 
 fn converse(name: &str, stream: TcpStream, speaks: Speaks) -> io::Result<()> {
     stream.set_nodelay(true)?;
     match speaks {
-        Speaks::Plain => answer_all(stream, |_, caller| match caller {
+        Speaks::Plain => answer_all(stream, |caller| match caller {
             Some(caller) => format!("{name} heard {caller}\n"),
             None => format!("{name} heard somebody in plain text\n"),
         }),
-        Speaks::Tls(config) => {
-            let connection = ServerConnection::new(config).map_err(io::Error::other)?;
-            answer_all(StreamOwned::new(connection, stream), |stream, _| {
-                let leaf = stream.conn.peer_certificates().and_then(|chain| chain.first());
-                match leaf.and_then(|leaf| read_leaf(leaf).ok()) {
-                    Some(leaf) => format!("{name} heard {} over TLS\n", leaf.dns.join(", ")),
-                    None => format!("{name} heard somebody without a certificate over TLS\n"),
-                }
-            })
+        Speaks::Tls(partner) => {
+            let Accepted { stream, leaf } = partner.accept(stream)?;
+            let body = match leaf.and_then(|leaf| read_leaf(&leaf).ok()) {
+                Some(leaf) => format!("{name} heard {} over TLS\n", leaf.dns.join(", ")),
+                None => format!("{name} heard somebody without a certificate over TLS\n"),
+            };
+            answer_all(stream, |_| body.clone())
         }
     }
 }
 
-/// Answers every request with what `says` makes of the stream and of the caller that the sidecar vouches for.
-fn answer_all<S: Read + Write>(stream: S, says: impl Fn(&S, Option<&str>) -> String) -> io::Result<()> {
+/// Answers every request with what `says` makes of the caller that the sidecar vouches for.
+fn answer_all<S: Read + Write>(stream: S, says: impl Fn(Option<&str>) -> String) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut caller = None;
@@ -89,7 +64,7 @@ fn answer_all<S: Read + Write>(stream: S, says: impl Fn(&S, Option<&str>) -> Str
                 header => caller = caller.or_else(|| forwarded_identity(header)),
             }
         }
-        let body = says(reader.get_ref(), caller.as_deref());
+        let body = says(caller.as_deref());
         let head =
             format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len());
         reader.get_mut().write_all((head + &body).as_bytes())?;

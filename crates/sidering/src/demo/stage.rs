@@ -7,10 +7,12 @@ use std::path::Path;
 
 use sidering_control::ca::{CertificateAuthority, LEAF_LIFETIME, Validity};
 use sidering_identity::{Bundle, CertificateChain, SpiffeId, TrustDomain};
+use sidering_tls::Backend;
 use tempfile::TempDir;
 
 use super::files;
-use super::origin::{Speaks, partner_tls, serve};
+use super::origin::{Speaks, serve};
+use super::partner::Partner;
 use super::sidecar::{Children, Sidecar};
 
 /// The application's way to every service: the frontend's sidecar.
@@ -39,7 +41,7 @@ struct Net {
 
 impl Stage {
     /// Lays everything out and waits until it runs.
-    pub(super) fn set(backend: &str, driver: &str, children: &Children) -> Result<Self, String> {
+    pub(super) fn set(backend: Backend, driver: &str, children: &Children) -> Result<Self, String> {
         let net = Net::take()?;
         let directory = TempDir::with_prefix("sidering-demo-").map_err(text)?;
         let at = directory.path();
@@ -54,7 +56,7 @@ impl Stage {
         for (name, namespace, account) in WORKLOADS {
             issue(&mesh_authority, &at.join("certs").join(name), "cluster.local", namespace, account)?;
         }
-        open_applications(&net, at)?;
+        open_applications(backend, &net, at)?;
         let mut stage = Self {
             frontend: Sidecar::start("frontend", at, children)?,
             customers_v1: Sidecar::start("customers-v1", at, children)?,
@@ -134,7 +136,7 @@ impl Net {
 }
 
 /// The applications behind the sidecars, one without, and the partners outside.
-fn open_applications(net: &Net, directory: &Path) -> Result<(), String> {
+fn open_applications(backend: Backend, net: &Net, directory: &Path) -> Result<(), String> {
     let partner =
         CertificateAuthority::init(&directory.join("partner"), &domain("partner.example")?).map_err(text)?;
     fs::copy(directory.join("partner/ca.pem"), directory.join("certs/partner-ca.pem")).map_err(text)?;
@@ -142,7 +144,7 @@ fn open_applications(net: &Net, directory: &Path) -> Result<(), String> {
     ours.write(&directory.join("certs/shop-at-partner")).map_err(text)?;
     let tls = |name: &str, clients: Option<&Bundle>| {
         let chain: CertificateChain = partner_leaf(&partner, name)?.chain;
-        partner_tls(&chain, clients)
+        Partner::new(backend, &chain, clients).map(Speaks::Tls)
     };
     let applications = [
         ("frontend", net.address(1, 9081), Speaks::Plain),
