@@ -62,6 +62,11 @@ fn permissive_tells_mesh_tls_from_plaintext(run: Run) {
     assert_eq!(pair.get("/").status, 200);
     assert_eq!(pair.origin.last().header("x-forwarded-client-cert"), Some(&*pair.xfcc()));
     echo(&pair);
+    // Envoy offers metadata exchange too, and would wait for it if we took that up.
+    let port = pair.server_tcp().to_string();
+    let tcp = pair.server.logged("the bytes", |entry| entry["downstream_local_address"] == *port);
+    assert_eq!(tcp["downstream_tls"]["alpn"], Value::Null, "{tcp:#}");
+    assert_eq!(tcp["downstream_tls"]["version"], "TLSv1.3", "{tcp:#}");
     let kinds = |policy| pair.server.metric("sidering_connections_security_total", &["inbound", policy]);
     assert_eq!((kinds("mutual_tls"), kinds("none")), (2.0, 0.0));
     assert_eq!(pair.by(Way::Plaintext).get(HOST, "/").status, 200);
