@@ -59,6 +59,8 @@ pub(crate) struct Request {
 
 /// An exchange that got an answer from upstream.
 pub(crate) struct Answered {
+    /// Of the request.
+    pub(crate) head: RequestHead,
     pub(crate) done: Done,
     pub(crate) status: u16,
     /// When the response's head was there.
@@ -87,8 +89,10 @@ pub(crate) struct Unanswered {
 pub(crate) enum Cut {
     Downstream(Failure),
     Upstream(Failure),
-    /// The route's timeout.
+    /// The route's timeout, or [`UNANSWERED`] where it has none.
     Timeout,
+    /// A tunnel in which nothing moved.
+    Idle,
     /// A tunnel was granted that what is in force now forbids.
     Revoked(Box<Refused>),
 }
@@ -121,7 +125,7 @@ pub(crate) async fn http(
         return Ok(tunnel(request, exchange, &head, first_byte).await);
     }
 
-    let Request { permit: _permit, mut body, responder, .. } = request;
+    let Request { permit: _permit, head: asked, mut body, responder } = request;
     let mut download = responder.respond(&head, exchange.body.length());
     let both = poll_fn(|cx| {
         // A server may answer before it has the whole request: its response decides.
@@ -140,7 +144,8 @@ pub(crate) async fn http(
     let (received, sent) = (exchange.upload.written(), download.written());
     // Upstream first: an aborted download closes the connection for good.
     let client = if cut.is_none() { exchange.finish() } else { None };
-    Ok(Answered { done: download.done(), status: head.status, first_byte, received, sent, client, cut })
+    let (done, status) = (download.done(), head.status);
+    Ok(Answered { head: asked, done, status, first_byte, received, sent, client, cut })
 }
 
 /// Uploads until the final head is there; interim responses are passed on. A client that leaves ends it.
@@ -190,9 +195,10 @@ async fn tunnel(
         Ok(()) => None,
         Err(RelayFailure::A(error)) => Some(Cut::Downstream(error.into())),
         Err(RelayFailure::B(error)) => Some(Cut::Upstream(error.into())),
-        Err(RelayFailure::Idle) => Some(Cut::Timeout),
+        Err(RelayFailure::Idle) => Some(Cut::Idle),
     };
     Answered {
+        head: request.head,
         done,
         status: head.status,
         first_byte,

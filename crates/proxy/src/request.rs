@@ -11,8 +11,8 @@ use sidering_http::{
 };
 use sidering_net::now;
 use sidering_policy::{
-    Cluster, Filter, HeaderEdits, Permit, RequestFacts, RouteAction, RouteRequest, authorize, normalize_path,
-    path_of, route,
+    Cluster, Endpoint, Filter, HeaderEdits, Origin, Permit, RequestFacts, RouteAction, RouteRequest,
+    authorize, normalize_path, path_of, route,
 };
 
 use crate::connection::{Client, Connection};
@@ -23,7 +23,7 @@ use crate::refused::{Refused, Stage};
 use crate::relay::{self, Answered, Cut, Request, Unanswered, within};
 use crate::reply::{Reply, is_grpc};
 use crate::report::{End, Report};
-use crate::upstream::{Attempts, Established, Upstream, checkout};
+use crate::upstream::{Attempts, Established, Upstream, checkout, shown};
 use crate::{Phase, Reason, RequestLine};
 
 /// Serves the requests of a connection until it ends.
@@ -60,7 +60,13 @@ struct Decision {
     permit: Permit,
     action: Action,
     response_headers: HeaderEdits,
-    until: Option<Instant>,
+    timeout: Option<Timeout>,
+}
+
+/// A route's timeout, as of when it was decided.
+struct Timeout {
+    at: Instant,
+    by: Origin,
 }
 
 enum Action {
@@ -95,11 +101,11 @@ impl<'a> Exchange<'a> {
             Ok(decision) => decision,
             Err(refused) => return self.refuse(refused, &head, responder),
         };
-        let Decision { permit, action, response_headers, until } = decision;
+        let Decision { permit, action, response_headers, timeout } = decision;
         match action {
             Action::Forward(cluster) => {
                 let request = Request { permit, head, body, responder };
-                self.forward(request, &cluster, &response_headers, until).await
+                self.forward(request, &cluster, &response_headers, timeout.as_ref()).await
             }
             Action::Respond { status, body } => {
                 let mut response = ResponseHead::new(status);
@@ -159,8 +165,9 @@ impl<'a> Exchange<'a> {
             }
         };
         let response_headers = routed.route.response_headers.clone();
-        let until = routed.route.timeout.map(|timeout| now() + timeout);
-        Ok(Decision { permit, action, response_headers, until })
+        let by = || routed.route.origin.clone();
+        let timeout = routed.route.timeout.map(|timeout| Timeout { at: now() + timeout, by: by() });
+        Ok(Decision { permit, action, response_headers, timeout })
     }
 
     /// Checks an upstream out, relays, and tries again with another connection where nothing was lost.
@@ -169,8 +176,9 @@ impl<'a> Exchange<'a> {
         mut request: Request,
         cluster: &Arc<Cluster>,
         response_headers: &HeaderEdits,
-        until: Option<Instant>,
+        timeout: Option<&Timeout>,
     ) -> Done {
+        let until = timeout.map(|timeout| timeout.at);
         let mut attempts = Attempts::new(self.retries);
         loop {
             let host = request.head.authority.as_deref();
@@ -179,7 +187,7 @@ impl<'a> Exchange<'a> {
                 Ok(Ok(upstream)) => upstream,
                 Ok(Err(refused)) => return self.refuse(refused, &request.head, request.responder),
                 Err(_elapsed) => {
-                    let refused = cut(&Cut::Timeout).towards(&cluster.name, None);
+                    let refused = timed_out(timeout).towards(&cluster.name, None);
                     return self.refuse(refused, &request.head, request.responder);
                 }
             };
@@ -190,17 +198,16 @@ impl<'a> Exchange<'a> {
                 headers::edit(&mut head.headers, response_headers);
             };
             match relay::http(self.connection, &established, request, client, until, edit).await {
-                Ok(answered) => return self.finish(answered, cluster, established, carried),
+                Ok(answered) => return self.finish(answered, cluster, established, carried, timeout),
                 Err(unanswered) if sendable_again(&unanswered, carried > 0) && attempts.again() => {
                     attempts.distrust_pool();
                     self.connection.core.counters().retries.add(1);
                     request = unanswered.request;
                 }
                 Err(unanswered) => {
-                    let address = crate::upstream::shown(&established.endpoint.address);
-                    let refused = cut(&unanswered.why).towards(&cluster.name, Some(address));
+                    let refused = broken(&unanswered.why, cluster, &established.endpoint, timeout);
                     let Request { head, responder, .. } = unanswered.request;
-                    return self.refuse(refused.because_of(&established.endpoint.origin), &head, responder);
+                    return self.refuse(refused, &head, responder);
                 }
             }
         }
@@ -212,15 +219,16 @@ impl<'a> Exchange<'a> {
         cluster: &Cluster,
         established: Rc<Established>,
         carried: u32,
+        timeout: Option<&Timeout>,
     ) -> Done {
-        let Answered { done, status, first_byte, received, sent, client, cut: why } = answered;
+        let Answered { head, done, status, first_byte, received, sent, client, cut } = answered;
         if let Some(client) = client {
             let upstream = Upstream { client, established: established.clone(), carried: carried + 1 };
             self.connection.core.check_in(upstream, cluster);
         }
-        if let Some(why) = why {
-            let address = crate::upstream::shown(&established.endpoint.address);
-            self.report.refused(&cut(&why).towards(&cluster.name, Some(address)));
+        if let Some(why) = cut {
+            let refused = broken(&why, cluster, &established.endpoint, timeout);
+            self.report.refused(&refused.asking(Some(line(&head))));
         }
         let first_byte = Some(first_byte);
         self.report.finish(&End { status, received, sent, first_byte, details: Some("via_upstream") });
@@ -245,18 +253,30 @@ fn sendable_again(unanswered: &Unanswered, kept: bool) -> bool {
     kept && unanswered.untouched && (idempotent || unanswered.unsent)
 }
 
-fn cut(why: &Cut) -> Box<Refused> {
-    match why {
+/// What broke an exchange, and whose doing it was: nobody's resource where the client left.
+fn broken(why: &Cut, cluster: &Cluster, endpoint: &Endpoint, timeout: Option<&Timeout>) -> Box<Refused> {
+    let refused = match why {
         Cut::Downstream(failure) => {
             Refused::new(Phase::Relay, Reason::of_downstream(failure), format!("downstream: {failure}"))
         }
         Cut::Upstream(failure) => {
             Refused::new(Phase::Relay, Reason::of_upstream(failure), format!("upstream: {failure}"))
+                .because_of(&endpoint.origin)
         }
         Cut::Revoked(refused) => refused.clone(),
-        Cut::Timeout => {
-            Refused::new(Phase::Relay, Reason::UpstreamTimeout, "no answer within the route's timeout")
+        Cut::Timeout => timed_out(timeout).because_of(&endpoint.origin),
+        Cut::Idle => {
+            Refused::new(Phase::Relay, Reason::IdleTimeout, "nothing moved in the tunnel for an hour")
         }
+    };
+    refused.towards(&cluster.name, Some(shown(&endpoint.address)))
+}
+
+fn timed_out(timeout: Option<&Timeout>) -> Box<Refused> {
+    let refused = |detail| Refused::new(Phase::Relay, Reason::UpstreamTimeout, detail);
+    match timeout {
+        Some(timeout) => refused("no answer within the route's timeout").because_of(&timeout.by),
+        None => refused("no answer for an hour, and the route has no timeout"),
     }
 }
 
