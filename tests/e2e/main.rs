@@ -2,6 +2,7 @@
 //! loopback network of its own; nothing sleeps.
 
 mod authorization;
+mod broken;
 mod configs;
 mod demo;
 mod downstream;

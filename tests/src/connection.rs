@@ -163,6 +163,17 @@ impl Connection {
         assert!(answer.is_empty(), "{:?}", String::from_utf8_lossy(&answer));
     }
 
+    /// Asserts that these bytes of a body come next; chunked as the headers say.
+    #[track_caller]
+    pub fn expect_next(&mut self, body: &str, headers: &[(String, String)]) {
+        let chunked = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
+        let framed = format!("{:x}\r\n{body}\r\n", body.len());
+        let expected = if chunked { &*framed } else { body };
+        let mut bytes = vec![0; expected.len()];
+        self.reader.read_exact(&mut bytes).expect("the bytes come");
+        assert_eq!(String::from_utf8_lossy(&bytes), expected);
+    }
+
     /// Asserts that what is sent comes back.
     #[track_caller]
     pub fn expect_echo(&mut self, text: &str) {
