@@ -1,6 +1,13 @@
-//! How somebody asks a source to look at its files now, and learns when it has: SIGHUP, `POST /reload`, tests.
+//! When a source looks at its files without a sign of change: somebody asks it to and learns when it has (SIGHUP,
+//! `POST /reload`, tests), or what was refused is tried again.
+
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+/// How often what was refused is tried again, and said again.
+pub(crate) const REPEAT: Duration = Duration::from_secs(30);
 
 /// Asks one source; held by the binary.
 #[derive(Clone, Debug)]
@@ -33,6 +40,25 @@ impl Reloads {
     pub(crate) async fn asked(&mut self) -> oneshot::Sender<()> {
         match self.0.recv().await {
             Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// When to try again. Whatever else wakes the source in between does not put it off.
+#[derive(Default)]
+pub(crate) struct Retry(Option<Instant>);
+
+impl Retry {
+    /// After each attempt.
+    pub(crate) fn note(&mut self, refused: bool) {
+        self.0 = refused.then(|| Instant::now() + REPEAT);
+    }
+
+    /// Returns when it is time, if the last attempt was refused.
+    pub(crate) async fn due(&self) {
+        match self.0 {
+            Some(at) => sleep_until(at).await,
             None => std::future::pending().await,
         }
     }

@@ -19,11 +19,8 @@ use sidering_policy::{Snapshot, Version};
 use tokio::task::spawn_blocking;
 
 use crate::quiet::{self, Files, Fingerprint, QUIET, Unreadable};
-use crate::reload::Reloads;
+use crate::reload::{Reloads, Retry};
 use crate::watch::Watch;
-
-/// How often a stale configuration is tried again, and said again.
-const REPEAT: Duration = Duration::from_secs(30);
 
 /// Hands a snapshot to the data path, which may refuse it; blocking, called off the control runtime's thread.
 pub type Publish = Arc<dyn Fn(Snapshot) -> Result<Version, String> + Send + Sync>;
@@ -100,9 +97,15 @@ type Published = (Version, Arc<Effective>, Vec<String>);
 #[derive(PartialEq)]
 struct Seen {
     resources: Result<Fingerprint, Unreadable>,
-    /// Certificates and keys that DestinationRules name.
-    named: Vec<PathBuf>,
-    named_as: Vec<Option<Fingerprint>>,
+    named: Vec<Named>,
+}
+
+/// A certificate or key that a DestinationRule names, as it was just before it was read: whatever changed since then is
+/// a change.
+#[derive(PartialEq)]
+struct Named {
+    path: PathBuf,
+    fingerprint: Option<Fingerprint>,
 }
 
 impl ResourceWatch {
@@ -134,13 +137,13 @@ impl ResourceWatch {
         mut reloads: Reloads,
     ) {
         let mut watch = Watch::new();
-        let mut stale = false;
+        let mut retry = Retry::default();
         loop {
             watch.follow(self.watched().iter().map(PathBuf::as_path));
             let asked = tokio::select! {
                 () = watch.stirred() => None,
                 asked = reloads.asked() => Some(asked),
-                () = tokio::time::sleep(REPEAT), if stale => {
+                () = retry.due() => {
                     self.seen = None;
                     None
                 }
@@ -149,7 +152,7 @@ impl ResourceWatch {
                 continue;
             }
             let outcome = self.load_and_publish(&publish).await;
-            stale = outcome.is_err();
+            retry.note(outcome.is_err());
             report(match outcome {
                 Ok((version, effective, warnings)) => {
                     ResourceReport::Published { version, effective, warnings }
@@ -175,27 +178,30 @@ impl ResourceWatch {
         let files = match read {
             Ok(files) => files,
             Err(unreadable) => {
-                self.seen = Some(Seen::of(resources, Vec::new()));
+                self.seen = Some(Seen { resources, named: Vec::new() });
                 return Err(unreadable.into());
             }
         };
         let inputs = Arc::clone(&self.inputs);
         let compiling = spawn_blocking(move || compile_files(&inputs, &files));
         let (outcome, named) = compiling.await.expect("compiling does not panic");
-        self.seen = Some(Seen::of(resources, named));
+        self.seen = Some(Seen { resources, named });
         outcome
     }
 
     fn look(&self) -> Seen {
-        let named = self.seen.as_ref().map(|seen| seen.named.clone()).unwrap_or_default();
-        Seen::of(quiet::fingerprint(&self.inputs.paths), named)
+        let named = self.seen.iter().flat_map(|seen| &seen.named);
+        Seen {
+            resources: quiet::fingerprint(&self.inputs.paths),
+            named: named.map(|named| Named::now(named.path.clone())).collect(),
+        }
     }
 
     /// The paths given, the directories below, and the files that resources name.
     fn watched(&self) -> Vec<PathBuf> {
         let mut watched = self.inputs.paths.clone();
         if let Some(seen) = &self.seen {
-            watched.extend(seen.named.iter().cloned());
+            watched.extend(seen.named.iter().map(|named| named.path.clone()));
             watched.extend(seen.resources.iter().flat_map(Fingerprint::directories).map(Path::to_owned));
         }
         watched
@@ -213,11 +219,11 @@ pub fn read_resources(paths: &[PathBuf]) -> Result<Vec<(String, String)>, LoadFa
 }
 
 /// The outcome, and the files that resources name.
-fn compile_files(inputs: &ResourceInputs, files: &Files) -> (Result<Loaded, LoadFailure>, Vec<PathBuf>) {
+fn compile_files(inputs: &ResourceInputs, files: &Files) -> (Result<Loaded, LoadFailure>, Vec<Named>) {
     let named = RefCell::new(Vec::new());
     let read = |path: &Path| {
         let path = inputs.base.join(path);
-        named.borrow_mut().push(path.clone());
+        named.borrow_mut().push(Named::now(path.clone()));
         fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
     let outcome = texts(&files.contents).and_then(|sources| {
@@ -290,10 +296,10 @@ fn authenticating(effective: &Effective) -> BTreeSet<String> {
     policies.map(|decided| decided.by.name.to_string()).collect()
 }
 
-impl Seen {
-    fn of(resources: Result<Fingerprint, Unreadable>, named: Vec<PathBuf>) -> Self {
-        let named_as = named.iter().map(|path| quiet::fingerprint(std::slice::from_ref(path)).ok()).collect();
-        Self { resources, named, named_as }
+impl Named {
+    fn now(path: PathBuf) -> Self {
+        let fingerprint = quiet::fingerprint(std::slice::from_ref(&path)).ok();
+        Self { path, fingerprint }
     }
 }
 

@@ -10,7 +10,7 @@ use sidering_identity::{Bundle, Credentials};
 use super::{IdentityFailure, IdentityReport, PublishCredentials, publish};
 use crate::pem::{self, PairProblem};
 use crate::quiet::{self, Fingerprint, QUIET, Unreadable};
-use crate::reload::Reloads;
+use crate::reload::{Reloads, Retry};
 use crate::watch::Watch;
 
 /// Three files.
@@ -63,11 +63,16 @@ impl FileIdentity {
         mut reloads: Reloads,
     ) {
         let mut watch = Watch::new();
+        let mut retry = Retry::default();
         loop {
             watch.follow(self.paths().iter().map(PathBuf::as_path));
             let asked = tokio::select! {
                 () = watch.stirred() => None,
                 asked = reloads.asked() => Some(asked),
+                () = retry.due() => {
+                    self.seen = None;
+                    None
+                }
             };
             if asked.is_none() && self.seen.as_ref() == Some(&quiet::fingerprint(&self.paths())) {
                 continue;
@@ -76,6 +81,7 @@ impl FileIdentity {
                 Ok(credentials) => publish(credentials, &publish_credentials).await,
                 Err(failure) => Err(failure),
             };
+            retry.note(rotated.is_err());
             report(match rotated {
                 Ok(credentials) => IdentityReport::Rotated(credentials),
                 Err(failure) => IdentityReport::Stale(failure.to_string()),

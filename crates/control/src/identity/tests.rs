@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::ca::{CertificateAuthority, Issued, LEAF_LIFETIME, Validity};
-use crate::reload::Reload;
+use crate::reload::{REPEAT, Reload};
 
 /// Long enough to tell a half-written file, short enough for many tests.
 const SHORT: Duration = Duration::from_millis(20);
@@ -108,6 +108,20 @@ async fn key_and_certificate_written_one_after_the_other_are_taken_once_they_fit
     assert_ne!(leaf(&rotated), leaf(&old));
     assert!(rotated.version > old.version);
     assert_eq!(running.published().len(), 1);
+}
+
+#[tokio::test]
+async fn a_pair_that_does_not_fit_is_tried_and_said_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = authority(directory.path());
+    issue(&ca).write(&directory.path().join("orders")).unwrap();
+    let (mut running, _) = Running::files(files(directory.path())).await;
+    fs::write(directory.path().join("orders.key"), &*issue(&ca).key_pem).unwrap();
+    running.stale("orders.key does not fit").await;
+    // From here on time passes whenever everybody waits.
+    tokio::time::pause();
+    let again = tokio::time::timeout(2 * REPEAT, running.stale("orders.key does not fit")).await;
+    again.expect("it was said once only");
 }
 
 #[tokio::test]

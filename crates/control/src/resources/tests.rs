@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::reload::Reload;
+use crate::reload::{REPEAT, Reload};
 
 /// Long enough to tell a half-written file, short enough for many tests.
 const SHORT: Duration = Duration::from_millis(20);
@@ -287,4 +287,60 @@ async fn nothing_is_published_when_nothing_changed() {
     fs::write(running.path("mesh/deny.yaml"), DENY).unwrap();
     running.taken().await;
     assert_eq!(running.published().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_tried_and_said_again() {
+    let mut running = Running::start().await;
+    fs::write(running.path("mesh/strict.yaml"), strict("STRIKT")).unwrap();
+    let problems = running.stale().await;
+    // From here on time passes whenever everybody waits.
+    tokio::time::pause();
+    for _ in 0..3 {
+        let again = tokio::time::timeout(2 * REPEAT, running.stale()).await;
+        assert_eq!(again.expect("it was said once only"), problems);
+    }
+}
+
+const ORIGINATE: &str = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: partner, namespace: shop}
+spec:
+  hosts: [partner.example]
+  ports: [{number: 18081, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 127.0.0.9}]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: shop}
+spec:
+  egress:
+  - port: {number: 18081, protocol: HTTP, name: http}
+    bind: 127.0.0.1
+    captureMode: NONE
+    hosts: ['*/*']
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: partner, namespace: shop}
+spec:
+  host: partner.example
+  trafficPolicy: {tls: {mode: SIMPLE, caCertificates: partner.pem}}
+";
+
+#[tokio::test]
+async fn a_named_file_that_changes_while_it_is_compiled_is_a_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("mesh.yaml"), ORIGINATE).unwrap();
+    fs::write(at("partner.pem"), "half").unwrap();
+    let mut watch = ResourceWatch::new(inputs(at("mesh.yaml")));
+    let files = quiet::read(vec![at("mesh.yaml")], Duration::ZERO).await.unwrap();
+    let (outcome, named) = compile_files(&watch.inputs, &files);
+    assert!(outcome.unwrap_err().to_string().contains("partner.pem"));
+    fs::write(at("partner.pem"), "half and half").unwrap();
+    watch.seen = Some(Seen { resources: Ok(files.fingerprint), named });
+    assert!(watch.seen.as_ref() != Some(&watch.look()), "nobody would look again");
+    assert!(watch.watched().contains(&at("partner.pem")));
 }
