@@ -140,6 +140,12 @@ impl TcpStream {
             crate::deadline(deadline, writable).await.map_err(|_| Failure::TimedOut)?;
             socket::take_error(stream.socket.fd())?;
         }
+        // The port that the kernel chose for us may be the very one that nobody listens on: TCP then connects the
+        // socket to itself (RFC 9293 section 3.5, simultaneous open), and who wants to listen there finds it in use.
+        if stream.local_address() == address {
+            stream.abort();
+            return Err(Failure::Refused);
+        }
         Ok(stream)
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sidering_net::{Failure, TcpStream, now, spawn_local, yield_now};
+use sidering_net::{Driver, Failure, TcpStream, now, spawn_local, yield_now};
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{descriptors, on_both_drivers, on_both_drivers_alone, run, settle, soon};
@@ -62,6 +62,21 @@ on_both_drivers! {
             drop(UnixListener::bind(&path).unwrap());
             let failure = TcpStream::connect_unix(&path, soon()).await.unwrap_err();
             assert!(matches!(failure, Failure::Refused), "nobody listens: {failure:?}");
+        });
+    }
+
+    /// The kernel goes through the even ports of its range, also for a client that dials one of them.
+    fn nobody_is_connected_to_itself(driver) {
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+        let mut range = range.split_whitespace().map(|port| port.parse::<u16>().unwrap());
+        let (first, last) = (range.next().unwrap(), range.next().unwrap());
+        // Listeners get the odd ones, so that no other test comes to listen here.
+        let port = first.next_multiple_of(2) + if driver == Driver::Epoll { 2000 } else { 4000 };
+        run(driver, async {
+            for _ in 0..2 * u32::from(last - first) {
+                let outcome = TcpStream::connect((Ipv4Addr::LOCALHOST, port).into(), soon()).await;
+                assert!(matches!(outcome, Err(Failure::Refused)), "{outcome:?}");
+            }
         });
     }
 
