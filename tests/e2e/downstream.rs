@@ -16,6 +16,7 @@ on_every_backend!(
     two_spiffe_ids_are_none,
     a_foreign_trust_domain_is_refused,
     tls_1_2_is_taken_and_1_1_is_not,
+    http_2_alone_is_not_spoken,
 );
 
 on_both_drivers!(
@@ -104,6 +105,32 @@ fn tls_1_2_is_taken_and_1_1_is_not(run: Run) {
     let old = ["-tls1_1", "-cipher", "ALL@SECLEVEL=0"];
     let told = s_client(pair.server_http(), Some(&pair.client_files), &old, REQUEST);
     assert!(!told.stdout.contains("this is server"), "{}", told.stdout);
+}
+
+/// As Envoy, we go on without a protocol where nothing that the client offers is ours; what it then says is answered.
+fn http_2_alone_is_not_spoken(run: Run) {
+    let pair = strict(run);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let told = s_client(pair.server_http(), Some(&pair.client_files), &["-alpn", "h2"], preface);
+    assert!(told.stdout.contains("No ALPN negotiated"), "{}", told.stdout);
+    assert!(told.stdout.contains("HTTP/1.1 505 "), "{}", told.stdout);
+    assert!(told.stdout.contains("sidering: unsupported-version"), "{}", told.stdout);
+    let rest = json!({
+        "presented": pair.client_files.presented(&["spiffe://cluster.local/ns/default/sa/client"]),
+        "detail": "*",
+    });
+    let expected = record("inbound", "relay", "127.0.0.1:*", pair.server_http(), rest);
+    pair.server.on_record("unsupported-version", expected);
+
+    // Where plaintext is taken too, TLS that is not the mesh's has no chain.
+    pair.server.reload(|| pair.mesh.write("strict.yaml", &peer_authentication("default", "PERMISSIVE")));
+    let told = s_client(pair.server_http(), Some(&pair.client_files), &["-alpn", "h2"], preface);
+    assert!(!told.stdout.contains("505"), "{}", told.stdout);
+    let by = origin("PeerAuthentication", "default/default", "strict.yaml:4:21");
+    let rest = json!({"origin": by, "detail": "TLS that no chain of port 18080 takes*"});
+    let expected = record("inbound", "accept", "127.0.0.1:*", pair.server_http(), rest);
+    pair.server.on_record("tls-not-accepted", expected);
+    assert_eq!(pair.origin.seen(), []);
 }
 
 fn plaintext_to_strict_is_closed_without_a_byte(run: Run) {

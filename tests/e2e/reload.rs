@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::{Mutex, mpsc};
 
 use sidering_tests::{
-    Bootstrap, Connection, HOST, Leaf, Mesh, Pair, Pki, Run, Sidecar, Subnet, on_both_drivers,
-    peer_authentication,
+    Answer, Bootstrap, Connection, HOST, Leaf, Mesh, Origin, Pair, Pki, Run, Sidecar, Subnet,
+    on_both_drivers, peer_authentication,
 };
 
 on_both_drivers!(
@@ -16,6 +17,8 @@ on_both_drivers!(
     swapped_symlinks_are_followed,
     a_new_listener_opens_and_an_old_one_closes,
     a_port_in_use_refuses_the_whole_snapshot,
+    a_thousand_publishes_leave_memory_as_it_was,
+    a_hundred_publishes_disturb_nothing_that_is_in_flight,
 );
 
 fn strict_closes_kept_plaintext_after_its_request(run: Run) {
@@ -109,6 +112,46 @@ fn a_port_in_use_refuses_the_whole_snapshot(run: Run) {
     assert_eq!(status["version"], version, "{status:#}");
     assert_eq!(pair.get("/").status, 200);
     drop(holder);
+}
+
+fn a_thousand_publishes_leave_memory_as_it_was(run: Run) {
+    let pair = Pair::start(run);
+    // Connections must not keep what they were decided by either.
+    let (mut tcp, mut http) = (pair.tcp(), pair.http());
+    tcp.expect_echo("ping");
+    assert_eq!(http.get(HOST, "/").status, 200);
+    pair.server.publish_again(100);
+    let before = pair.server.resident();
+    pair.server.publish_again(1000);
+    let after = pair.server.resident();
+    assert!(after < before + 4096, "{before} KiB became {after} KiB");
+    tcp.expect_echo("pong");
+    assert_eq!(http.get(HOST, "/").status, 200);
+}
+
+fn a_hundred_publishes_disturb_nothing_that_is_in_flight(run: Run) {
+    let (asked, was_asked) = mpsc::channel();
+    let (answer, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let origin = Origin::start(move |_| {
+        asked.send(()).expect("the test waits for it");
+        // A test that failed no longer tells.
+        let _ = told.lock().expect("no holder panics").recv();
+        Answer::ok("done")
+    });
+    let pair = Pair::with(run).origin(origin).start();
+    let (mut tcp, mut http) = (pair.tcp(), pair.http());
+    tcp.expect_echo("before");
+    http.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    was_asked.recv().expect("the request reaches the application");
+    for _ in 0..10 {
+        pair.client.publish_again(10);
+        pair.server.publish_again(10);
+        tcp.expect_echo("between");
+    }
+    answer.send(()).expect("the application waits for it");
+    assert_eq!(http.reply_to("GET").text(), "done");
+    assert_eq!((pair.origin.accepted(), pair.tcp_origin.accepted()), (1, 1));
 }
 
 /// Every cut of this file is wrong: its one brace closes at its very end.

@@ -181,6 +181,17 @@ impl Sidecar {
         self.wait_status("a newer snapshot", |status| status["version"].as_u64() > Some(before));
     }
 
+    /// Has it read everything anew and publish it, that many times, as an operator may over the admin socket.
+    #[track_caller]
+    pub fn publish_again(&self, times: usize) {
+        let before = self.version();
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail", "--request", "POST", "--unix-socket"])
+            .arg(&self.socket);
+        run(curl.arg(format!("http://localhost/reload?[1-{times}]")), b"").ok();
+        assert!(self.version() >= before + times as u64, "{} of {times}", self.version() - before);
+    }
+
     /// Asks `status` again after each line that the sidecar prints, until the answer fits.
     #[track_caller]
     pub fn wait_status(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
