@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 /// One line per reason: variant, name, HTTP status (0: there is no reply to give), Envoy's response flag, whether
-/// another endpoint may be tried, whether the downstream connection is closed.
+/// another endpoint may be tried, whether the reply is the connection's last.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident $name:literal $status:literal $flag:literal $retryable:literal $closes:literal;)*) => {
         /// Why a connection or request was refused or failed. Closed: no refusal without its row here.
@@ -52,9 +52,9 @@ reasons! {
     /// The connection was aimed at our own capture port: it would loop.
     OwnPort "own-port" 0 "NR" false true;
     /// There are no credentials yet, and the chain or the upstream needs them.
-    NoCredentials "no-credentials" 503 "UF" false true;
+    NoCredentials "no-credentials" 503 "UF" false false;
     /// We are shutting down.
-    Draining "draining" 503 "UO" false true;
+    Draining "draining" 0 "UO" false true;
 
     // ---- sniff
     /// It began like a ClientHello and was none.
@@ -62,41 +62,41 @@ reasons! {
 
     // ---- handshake, with either side
     /// The client presented no certificate.
-    NoClientCertificate "no-client-certificate" 503 "UF" true true;
+    NoClientCertificate "no-client-certificate" 503 "UF" true false;
     /// The certificate does not chain to the trust bundle.
-    UnknownCa "unknown-ca" 503 "UF" true true;
+    UnknownCa "unknown-ca" 503 "UF" true false;
     /// The certificate has expired.
-    CertificateExpired "certificate-expired" 503 "UF" true true;
+    CertificateExpired "certificate-expired" 503 "UF" true false;
     /// The certificate is not valid yet.
-    CertificateNotYetValid "certificate-not-yet-valid" 503 "UF" true true;
+    CertificateNotYetValid "certificate-not-yet-valid" 503 "UF" true false;
     /// The certificate is not meant for this use.
-    CertificateWrongUsage "certificate-wrong-usage" 503 "UF" true true;
+    CertificateWrongUsage "certificate-wrong-usage" 503 "UF" true false;
     /// The certificate of an ordinary TLS server does not carry the host's name.
-    CertificateNameMismatch "certificate-name-mismatch" 503 "UF" true true;
+    CertificateNameMismatch "certificate-name-mismatch" 503 "UF" true false;
     /// The certificate cannot be read, or its signature is wrong.
-    CertificateInvalid "certificate-invalid" 503 "UF" true true;
+    CertificateInvalid "certificate-invalid" 503 "UF" true false;
     /// The peer sent an alert: it refused us.
-    PeerAlert "peer-alert" 503 "UF" true true;
+    PeerAlert "peer-alert" 503 "UF" true false;
     /// No protocol version, cipher suite or group in common.
-    NoSharedParameters "no-shared-parameters" 503 "UF" true true;
+    NoSharedParameters "no-shared-parameters" 503 "UF" true false;
     /// The peer does not speak TLS.
-    NotTls "not-tls" 503 "UF" true true;
+    NotTls "not-tls" 503 "UF" true false;
     /// The peer closed in the middle of a TLS handshake or record.
-    TlsTruncated "tls-truncated" 503 "UF" true true;
+    TlsTruncated "tls-truncated" 503 "UF" true false;
     /// The handshake took too long.
-    HandshakeTimeout "handshake-timeout" 503 "UF" true true;
+    HandshakeTimeout "handshake-timeout" 503 "UF" true false;
     /// The handshake failed in another way.
-    HandshakeFailed "handshake-failed" 503 "UF" true true;
+    HandshakeFailed "handshake-failed" 503 "UF" true false;
 
     // ---- naming
     /// The certificate has no SPIFFE id.
-    NoSpiffeId "no-spiffe-id" 503 "UF" true true;
+    NoSpiffeId "no-spiffe-id" 503 "UF" true false;
     /// The certificate has more than one URI name.
-    ManyUriNames "many-uri-names" 503 "UF" true true;
+    ManyUriNames "many-uri-names" 503 "UF" true false;
     /// The peer's trust domain is not one of ours.
-    TrustDomainMismatch "trust-domain-mismatch" 503 "UF" true true;
+    TrustDomainMismatch "trust-domain-mismatch" 503 "UF" true false;
     /// Secure naming: the server is somebody, but nobody who may run this service.
-    SecureNamingMismatch "secure-naming-mismatch" 503 "UF" true true;
+    SecureNamingMismatch "secure-naming-mismatch" 503 "UF" true false;
 
     // ---- authorize
     /// A DENY rule matched.
@@ -201,7 +201,7 @@ impl Reason {
         self.row().retryable
     }
 
-    /// Is the downstream connection closed after it?
+    /// Is the downstream connection closed after the reply? Not where an upstream was at fault, as with Envoy.
     pub const fn closes(self) -> bool {
         self.row().closes
     }
