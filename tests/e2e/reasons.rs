@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sidering_tests::{
@@ -144,7 +145,7 @@ fn a_response_that_is_none(run: Run) {
 fn an_upstream_that_does_not_answer_in_time(run: Run) {
     // Holds what it is asked until the client leaves.
     let silent = TcpOrigin::start(|mut stream| stream.read_to_end(&mut Vec::new()).map(drop));
-    let routes = "  - timeout: 200ms\n    route: [{destination: {host: server.default.svc.cluster.local}}]\n";
+    let routes = "  - timeout: 1s\n    route: [{destination: {host: server.default.svc.cluster.local}}]\n";
     let pair = Pair::with(run).yaml("timeout.yaml", virtual_service(routes)).start();
     pair.put_behind(silent.address());
     let mut connection = pair.http();
@@ -292,7 +293,7 @@ fn instead_of_a_handshake(
     reason: &str,
     answer: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
 ) -> (Pair, Value) {
-    let limit = "  trafficPolicy: {connectionPool: {tcp: {connectTimeout: 500ms}}}\n";
+    let limit = "  trafficPolicy: {connectionPool: {tcp: {connectTimeout: 2s}}}\n";
     let pair = Pair::with(run).yaml("limit.yaml", destination_rule(limit)).start();
     let elsewhere = pair.subnet.address(7, 18080);
     let _server = TcpOrigin::bind(elsewhere, move |mut stream| {
@@ -379,7 +380,7 @@ fn reload_sidecars(pair: &Pair, before: &str, after: &str) {
 }
 
 fn reset(stream: &TcpStream) -> io::Result<()> {
-    SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO))
+    SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
 
 /// docs/reasons.md has a row for every reason, which the unit tests of the table see to.
