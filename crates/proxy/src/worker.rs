@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sidering_http::Limits;
 use sidering_net::{BoundListener, Failure, Receiver, TcpListener, TcpStream, deadline, now, spawn_local};
-use sidering_policy::{Cluster, Destination, Direction, Listener, Peer};
+use sidering_policy::{Cluster, Destination, Direction, Listener, Peer, Refusal};
 
 use crate::access_log::Sink;
 use crate::connection::Connection;
@@ -214,6 +214,8 @@ impl Core {
     }
 
     fn listen_on(self: &Rc<Self>, socket: SocketKey, listener: TcpListener) {
+        // Only ever handed over together with its listener.
+        let Some(known) = self.live().listener(&socket).cloned() else { return };
         self.shared.deaf().remove(&socket);
         let accepting = Rc::<Accepting>::default();
         // One that broke on another core was bound anew for all.
@@ -222,7 +224,7 @@ impl Core {
         }
         let core = self.clone();
         spawn_local(async move {
-            let outcome = core.accept_from(listener, &socket, &accepting.stop).await;
+            let outcome = core.accept_from(listener, &socket, &known, &accepting.stop).await;
             if let Err(failure) = outcome
                 && !accepting.stop.given()
             {
@@ -254,22 +256,32 @@ impl Core {
         self: &Rc<Self>,
         mut listener: TcpListener,
         socket: &SocketKey,
+        known: &Arc<Listener>,
         stop: &Stop<()>,
     ) -> Result<(), Failure> {
         while let Some(accepted) = stop.unless(pin!(listener.accept())).await {
             let (stream, peer) = accepted?;
-            self.welcome(socket, stream, peer);
+            self.welcome(socket, known, stream, peer);
         }
         // Whoever is in the kernel's queue would be reset by closing it.
         for (stream, peer) in listener.queued() {
-            self.welcome(socket, stream, peer);
+            self.welcome(socket, known, stream, peer);
         }
         Ok(())
     }
 
-    /// Registers a connection and starts its story.
-    fn welcome(self: &Rc<Self>, socket: &SocketKey, stream: TcpStream, peer: SocketAddr) {
-        let Some(listener) = self.live().listener(socket).cloned() else { return };
+    /// Registers a connection and starts its story, or refuses it where the listener, once `known`, is gone.
+    fn welcome(
+        self: &Rc<Self>,
+        socket: &SocketKey,
+        known: &Arc<Listener>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) {
+        let current = self.live().listener(socket).cloned();
+        let gone = || Refused::decided(&Refusal::NoListener { listener: known.name.clone() });
+        let gone = current.is_none().then(gone);
+        let listener = current.unwrap_or_else(|| known.clone());
         let original =
             if listener.captures { stream.original_destination() } else { Ok(stream.local_address()) };
         let (destination, refused) = match original {
@@ -280,7 +292,7 @@ impl Core {
             }
         };
         let connection = Connection::register(self, &listener, Peer(peer), Destination(destination));
-        if let Some(refused) = refused {
+        if let Some(refused) = gone.or(refused) {
             return Report::refuse(&connection, &refused);
         }
         if self.draining() {

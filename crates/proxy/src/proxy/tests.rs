@@ -26,6 +26,7 @@ on_both_drivers! {
     a_listener_that_cannot_be_adopted_refuses_the_publish
     a_drain_reaches_those_that_nobody_has_accepted_yet
     addresses_are_free_once_nothing_listens_there_any_more
+    those_in_the_queue_of_a_listener_that_goes_are_refused_on_record
 }
 
 fn start(driver: Driver, workers: usize) -> Proxy {
@@ -232,4 +233,24 @@ fn a_drain_reaches_those_that_nobody_has_accepted_yet(driver: Driver) {
     for mut client in clients {
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "closed, not reset");
     }
+}
+
+fn those_in_the_queue_of_a_listener_that_goes_are_refused_on_record(driver: Driver) {
+    let proxy = start(driver, 1);
+    proxy.publish(listening(&["first"])).unwrap();
+    let address = address(&proxy, "first");
+    let before = proxy.control().live.clone();
+    let live = Live::build(&before, Arc::new(listening(&[])), None, Backend::Rustls).ok().unwrap();
+    let (switched, answer) = mpsc::channel();
+    let mut clients = Vec::new();
+    with_a_core_that_stands_still(&proxy, "first", || {
+        clients.extend((0..200).map(|_| connect(address)));
+        let command = Command::Switch { live: Arc::new(live), bound: Vec::new(), switched };
+        assert!(proxy.0.commands[0].send(command).is_ok());
+    });
+    answer.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(proxy.0.cores[0].counters.of(Direction::Inbound).opened.value(), 201);
+    let record = proxy.records().pop().unwrap();
+    assert_eq!((record.reason, record.phase), (crate::Reason::NoListener, crate::Phase::Accept));
+    assert!(record.peer.is_some_and(|peer| clients.iter().any(|it| it.local_addr().unwrap() == peer)));
 }
