@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
+
+use crate::openssl;
 
 /// An authority, and the directory its files go to.
 pub struct Pki {
@@ -21,6 +23,9 @@ pub struct Pki {
 /// What a leaf says.
 #[derive(Clone, Debug)]
 pub struct Leaf {
+    /// None: the common name is that of the files.
+    subject: Option<Vec<(DnType, String)>>,
+    rsa: bool,
     names: Vec<SanType>,
     usages: Vec<ExtendedKeyUsagePurpose>,
     extensions: Vec<CustomExtension>,
@@ -80,7 +85,9 @@ impl Pki {
         static SERIAL: AtomicU64 = AtomicU64::new(0x5100_0000);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
+        let subject = leaf.subject.clone().unwrap_or_else(|| vec![(DnType::CommonName, name.into())]);
+        params.distinguished_name = DistinguishedName::new();
+        subject.into_iter().for_each(|(kind, value)| params.distinguished_name.push(kind, value));
         params.subject_alt_names = leaf.names.clone();
         params.extended_key_usages = leaf.usages.clone();
         params.custom_extensions = leaf.extensions.clone();
@@ -89,7 +96,10 @@ impl Pki {
         params.not_after = leaf.not_after;
         params.serial_number = Some(SerialNumber::from_slice(&(serial as u32).to_be_bytes()));
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().expect("a P-256 key can be made");
+        let key = match leaf.rsa {
+            true => rsa(),
+            false => KeyPair::generate().expect("a P-256 key can be made"),
+        };
         let certificate =
             params.signed_by(&key, &self.issuer).expect("the parameters of a leaf are complete");
         (certificate.pem(), key.serialize_pem(), format!("{serial:08X}"))
@@ -112,6 +122,12 @@ impl Files {
     }
 }
 
+/// By openssl: a debug build of our own library takes seconds.
+fn rsa() -> KeyPair {
+    let pem = openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"], b"").ok();
+    KeyPair::from_pem(&pem).expect("openssl writes PKCS #8")
+}
+
 impl Leaf {
     /// A mesh identity, `spiffe://cluster.local/ns/NAMESPACE/sa/ACCOUNT`, good for an hour.
     pub fn workload(namespace: &str, account: &str) -> Self {
@@ -127,12 +143,28 @@ impl Leaf {
     pub fn nameless() -> Self {
         let now = OffsetDateTime::now_utc();
         Self {
+            subject: None,
+            rsa: false,
             names: Vec::new(),
             usages: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
             extensions: Vec::new(),
             not_before: now - Duration::minutes(5),
             not_after: now + Duration::hours(1),
         }
+    }
+
+    /// As istiod issues them by default: an RSA key of 2048 bits, and no subject, so that the names are critical.
+    pub fn of_istiod(mut self) -> Self {
+        (self.subject, self.rsa) = (Some(Vec::new()), true);
+        self
+    }
+
+    /// Another subject: object identifiers and their values, in the certificate's order.
+    pub fn subject<'a>(mut self, parts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let arcs = |oid: &str| oid.split('.').map(|arc| arc.parse().expect("arcs are numbers")).collect();
+        let part = |(oid, value): (&str, &str)| (DnType::CustomDnType(arcs(oid)), value.into());
+        self.subject = Some(parts.into_iter().map(part).collect());
+        self
     }
 
     /// One more URI name.

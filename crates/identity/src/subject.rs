@@ -3,8 +3,35 @@
 
 use std::fmt::Write;
 
-use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::asn1_rs::ToDer;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+/// OpenSSL's and BoringSSL's short names of what occurs in practice.
+const NAMES: [(&str, &str); 23] = [
+    ("0.9.2342.19200300.100.1.1", "UID"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("1.2.840.113549.1.9.1", "emailAddress"),
+    ("2.5.4.3", "CN"),
+    ("2.5.4.4", "SN"),
+    ("2.5.4.5", "serialNumber"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.9", "street"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.12", "title"),
+    ("2.5.4.13", "description"),
+    ("2.5.4.15", "businessCategory"),
+    ("2.5.4.17", "postalCode"),
+    ("2.5.4.41", "name"),
+    ("2.5.4.42", "GN"),
+    ("2.5.4.43", "initials"),
+    ("2.5.4.44", "generationQualifier"),
+    ("2.5.4.45", "x500UniqueIdentifier"),
+    ("2.5.4.46", "dnQualifier"),
+    ("2.5.4.65", "pseudonym"),
+];
 
 /// The last RDN comes first (RFC 4514 2.1).
 pub(crate) fn rfc4514(name: &X509Name<'_>) -> String {
@@ -14,11 +41,15 @@ pub(crate) fn rfc4514(name: &X509Name<'_>) -> String {
 }
 
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
-    let oid = attribute.attr_type();
-    match (oid2abbrev(oid, oid_registry()), attribute.as_str()) {
-        (Ok(name), Ok(value)) => format!("{name}={}", escaped(value)),
-        (Err(_), Ok(value)) => format!("{oid}={}", escaped(value)),
-        (_, Err(_)) => format!("{oid}=#{}", hex(attribute.as_slice())),
+    let oid = attribute.attr_type().to_id_string();
+    let known = NAMES.iter().find(|(known, _)| *known == oid).map(|(_, name)| name);
+    match (known, attribute.as_str()) {
+        (Some(name), Ok(value)) => format!("{name}={}", escaped(value)),
+        // RFC 4514 2.4: of an unknown kind the whole DER.
+        (name, _) => {
+            let der = attribute.attr_value().to_der_vec().unwrap_or_default();
+            format!("{}=#{}", name.unwrap_or(&&*oid), hex(&der))
+        }
     }
 }
 
@@ -28,7 +59,7 @@ fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for (at, byte) in value.bytes().enumerate() {
         match byte {
-            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' | b'=' => text.extend(['\\', char::from(byte)]),
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => text.extend(['\\', char::from(byte)]),
             b'#' if at == 0 => text.push_str("\\#"),
             b' ' if at == 0 || at == last => text.push_str("\\ "),
             b' '..=b'~' => text.push(char::from(byte)),

@@ -119,6 +119,11 @@ pub(crate) fn client_certificate(by: Option<&SpiffeId>, peer: &PeerIdentity, lea
     }
     // A quotation mark within it is escaped already (RFC 4514).
     let _ = write!(element, ";Subject=\"{}\";URI={}", peer.leaf.subject, peer.id);
+    for name in &peer.leaf.dns {
+        // What is no host name could be taken for structure.
+        let bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte));
+        let _ = if bare { write!(element, ";DNS={name}") } else { write!(element, ";DNS={name:?}") };
+    }
     element
 }
 
@@ -231,7 +236,7 @@ mod tests {
     fn the_certificate_element_is_envoys() {
         let leaf = Leaf {
             uris: Vec::new(),
-            dns: Vec::new(),
+            dns: vec!["a_1.b-c".into(), "*.d".into(), "e;URI=\"f".into()],
             serial: String::new(),
             subject: r#"CN=a \"b\""#.into(),
             not_before: 0,
@@ -242,7 +247,7 @@ mod tests {
         assert_eq!(
             client_certificate(Some(&id("spiffe://td/ns/c/sa/d")), &peer, b"abc"),
             "By=spiffe://td/ns/c/sa/d;Hash=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad;\
-             Subject=\"CN=a \\\"b\\\"\";URI=spiffe://td/ns/a/sa/b"
+             Subject=\"CN=a \\\"b\\\"\";URI=spiffe://td/ns/a/sa/b;DNS=a_1.b-c;DNS=*.d;DNS=\"e;URI=\\\"f\""
         );
     }
 

@@ -1,6 +1,7 @@
 //! Ours and real Envoy as each other's peer in the mesh. Our two sidecars agree with each other by construction; here
 //! is whether they agree with everybody else's.
 
+mod certificates;
 mod client;
 mod server;
 

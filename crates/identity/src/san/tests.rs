@@ -164,7 +164,7 @@ fn a_subject_cannot_fake_structure() {
     params.distinguished_name.push(DnType::CommonName, DnValue::Utf8String("a,O=b+\"c\\\n\u{e4} ".into()));
     params.distinguished_name.push(DnType::CustomDnType(vec![1, 2, 3, 4]), DnValue::Utf8String("#x".into()));
     let leaf = read_leaf(&signed(params)).unwrap();
-    assert_eq!(leaf.subject, r#"1.2.3.4=\#x,CN=a\,O\=b\+\"c\\\0A\C3\A4\ "#);
+    assert_eq!(leaf.subject, r#"1.2.3.4=#0C022378,CN=a\,O=b\+\"c\\\0A\C3\A4\ "#);
 }
 
 #[test]
