@@ -47,12 +47,13 @@ class Bench:
             pids = [pid for process in proxies for pid in family(process.pid)]
             yield pids, ["--target", f"127.0.0.1:{port}"] + words_of(proxies=pids, backends=backends)
 
-    def measure(self, command, target, **options):
-        """One run of a load generator, the least disturbed of up to three."""
+    def measure(self, command, target, alone=True, **options):
+        """One run of a load generator, the least disturbed of up to three. `alone`: the load's cores are to be ours as
+        well, not only the proxy's."""
         words = [self.load, command, *target, *words_of(**options)]
         best = None
         for attempt in range(1, ATTEMPTS + 1):
-            figures = self.judged(json.loads(self.on_load_core(words).stdout) | {"attempt": attempt})
+            figures = self.judged(json.loads(self.on_load_core(words).stdout) | {"attempt": attempt}, alone)
             if best is None or figures["disturbance"] < best["disturbance"]:
                 best = figures
             if best["disturbance"] <= DISTURBED:
@@ -66,16 +67,20 @@ class Bench:
             raise RuntimeError(output.stderr.strip())
         return output
 
-    def judged(self, figures):
+    def judged(self, figures, alone):
         """Adds how much others took (`disturbance`, of a core) and why it says little of the proxy (`refused`)."""
         cores = set(self.cores.values())
         busy, stolen, wall = figures.pop("busy"), figures.pop("stolen"), figures["wall_s"]
-        others = sum(busy[core] for core in cores) - (figures["cpu_s"] + figures["load_s"]) / wall
+        proxy, loads = {self.cores["proxy"]}, cores - {self.cores["proxy"]}
+        others = sum(busy[core] for core in proxy) - figures["cpu_s"] / wall if figures["cpu_s"] else 0
+        if alone:
+            others += sum(busy[core] for core in loads) - figures["load_s"] / wall
         figures["stolen"] = max(stolen[core] for core in cores)
         figures["others"] = max(others, 0)
         figures["disturbance"] = max(figures["stolen"], figures["others"])
+        figures["load"] = figures["load_s"] / wall / len(loads)
         figures["proxy_core"] = busy[self.cores["proxy"]]
-        figures["load_core"] = max(busy[core] for core in cores - {self.cores["proxy"]})
+        figures["load_core"] = max(busy[core] for core in loads)
         units = figures.get("requests") or figures.get("handshakes") or 0
         if figures.get("errors", 0) > units / 1000:
             figures["refused"] = f"{figures['errors']} errors"
@@ -85,7 +90,7 @@ class Bench:
 
     def saturated(self, command, target, **options):
         """A run that is to show the proxy's limit, and no one else's."""
-        figures = self.measure(command, target, seconds=self.options.seconds, **options)
+        figures = self.measure(command, target, alone=False, seconds=self.options.seconds, **options)
         used = figures["proxy_core"] + figures["stolen"]
         if figures["cpu_s"] and used < SATURATED:
             figures["refused"] = (
@@ -133,12 +138,11 @@ class Bench:
 
     def start(self, peer):
         times, sizes = [], []
-        for _ in range(5):
-            with self.chain(peer, ["server-http"]) as (pids, _):
-                time.sleep(0.5)
-                sizes.append(resident_kib(pids))
+        for _ in range(3):
             with self.starter.proxy(peer, "server-http", FRONT, BACKEND, self.cores["proxy"]) as process:
                 times.append(process.started_ms)
+                time.sleep(0.5)
+                sizes.append(resident_kib(family(process.pid)))
         self.record("start", "start", peer, {"ms": median(times), "rss_kib": median(sizes)})
 
     def idle(self, peer):
@@ -173,7 +177,10 @@ class Bench:
         self.record(step, "requests", peer, self.saturated("requests", target, **tls))
         if self.options.rate_seconds:
             options = {"connections": 16, "rate": RATE, "seconds": self.options.rate_seconds}
-            self.record(step, "rate", peer, self.measure("requests", target, **options, **tls))
+            figures = self.measure("requests", target, **options, **tls)
+            if figures["load"] > SATURATED:
+                figures["refused"] = f"the load generator used {figures['load']:.0%} of its cores"
+            self.record(step, "rate", peer, figures)
 
 
 PROXIES = [peer.name for peer in PEERS.values() if not peer.bound]
