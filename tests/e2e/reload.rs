@@ -118,14 +118,18 @@ fn a_thousand_publishes_leave_memory_as_it_was(run: Run) {
     let pair = Pair::start(run);
     // Connections must not keep what they were decided by either.
     let (mut tcp, mut http) = (pair.tcp(), pair.http());
-    tcp.expect_echo("ping");
     assert_eq!(http.get(HOST, "/").status, 200);
-    pair.server.publish_again(100);
-    let before = pair.server.resident();
-    pair.server.publish_again(1000);
-    let after = pair.server.resident();
-    assert!(after < before + 4096, "{before} KiB became {after} KiB");
-    tcp.expect_echo("pong");
+    let mut grown: Vec<i64> = Vec::new();
+    let mut resident = None;
+    for _ in 0..=10 {
+        pair.server.publish_again(100);
+        tcp.expect_echo("pong");
+        let now = pair.server.resident();
+        grown.extend(resident.replace(now).map(|before| now - before));
+    }
+    // One more thread of the control side brings a heap with it, once; what each publish leaves behind shows each time.
+    grown.sort_unstable();
+    assert!(grown[5] < 256, "KiB in each hundred: {grown:?}");
     assert_eq!(http.get(HOST, "/").status, 200);
 }
 

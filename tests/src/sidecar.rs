@@ -287,7 +287,7 @@ impl Sidecar {
     }
 
     /// Kilobytes of memory that it holds.
-    pub fn resident(&self) -> u64 {
+    pub fn resident(&self) -> i64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
         line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes")
