@@ -2,11 +2,14 @@
 
 use serde_json::Value;
 use sidering_tests::{
-    Connection, EnvoyPeer, HOST, Leaf, Pair, PairSetup, Run, Sidecar, Way, allow, on_every_backend,
-    peer_authentication,
+    Connection, EnvoyPeer, HOST, Leaf, Pair, PairSetup, Run, Sidecar, Way, allow, on_both_drivers,
+    on_every_backend, peer_authentication,
 };
 
-use super::{a_hundred_requests, echo, echo_at, ends_are_passed_on, half_closing, no_request_fails_while};
+use super::{
+    a_hundred_requests, echo, echo_at, ends_are_passed_on, every_shape_arrives, half_closing,
+    no_request_fails_while, shapes,
+};
 
 on_every_backend!(
     strict_takes_http_and_tcp,
@@ -20,6 +23,8 @@ on_every_backend!(
     a_403_passes_through_envoy,
     our_certificate_rotates_under_envoys_requests,
 );
+
+on_both_drivers!(http_arrives_in_every_shape);
 
 fn strict(run: Run) -> PairSetup {
     Pair::with(run).yaml("strict.yaml", peer_authentication("default", "STRICT"))
@@ -55,6 +60,10 @@ fn strict_takes_http_and_tcp(run: Run) {
     assert_eq!(pair.origin.last().header("x-forwarded-client-cert"), Some(&*pair.xfcc()));
     ends_are_passed_on(&pair, &heard);
     assert_eq!(pair.server.metric("sidering_handshakes_total", &["inbound"]), 3.0);
+}
+
+fn http_arrives_in_every_shape(run: Run) {
+    every_shape_arrives(&strict(run).origin(shapes()).envoy_client());
 }
 
 fn permissive_tells_mesh_tls_from_plaintext(run: Run) {

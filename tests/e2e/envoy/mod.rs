@@ -10,7 +10,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use sidering_tests::{Connection, HOST, PATIENCE, Pair, TcpOrigin};
+use sidering_tests::{Answer, Connection, HOST, Origin, PATIENCE, Pair, TcpOrigin};
 
 /// An application that answers `c` when the client has ended, and that answers `s`, ends, and then hears the client out.
 fn half_closing() -> (TcpOrigin, Receiver<String>) {
@@ -52,6 +52,32 @@ fn a_hundred_requests<C, S>(pair: &Pair<C, S>) {
     }
     let body: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
     assert!(connection.request("POST", HOST, "/", &[], &body).body == body);
+}
+
+/// Answers in the shape that the path names, with the request's body.
+fn shapes() -> Origin {
+    Origin::start(|seen| match seen.target.as_str() {
+        "/chunked" => Answer::ok(seen.body.clone()).chunked(),
+        "/until-close" => Answer::ok(seen.body.clone()).until_close(),
+        "/nothing" => Answer::ok("").status(204),
+        _ => Answer::ok(seen.body.clone()),
+    })
+}
+
+/// Each way to frame a request meets each way to frame its answer from [`shapes`], all on one connection.
+#[track_caller]
+fn every_shape_arrives<C, S>(pair: &Pair<C, S>) {
+    let mut connection = pair.http();
+    for path in ["/length", "/chunked", "/until-close"] {
+        let body = "0123456789".repeat(500);
+        assert_eq!(connection.request("POST", HOST, path, &[], body.as_bytes()).text(), body, "{path}");
+        connection
+            .send(format!("POST {path} HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        connection.send("5\r\nhello\r\n").send("7;ext=1\r\n, world\r\n").send("0\r\n\r\n");
+        assert_eq!(connection.reply_to("POST").text(), "hello, world", "{path}");
+        assert_eq!(connection.request("HEAD", HOST, path, &[], b"").body, b"", "{path}");
+    }
+    assert_eq!(connection.get(HOST, "/nothing").status, 204);
 }
 
 /// Bytes come back on a new connection for TCP, and each side hears the other's end.

@@ -3,10 +3,13 @@
 use serde_json::Value;
 use sidering_tests::{
     Connection, EnvoyPeer, HOST, Inbound, Leaf, Pair, PairSetup, Run, Sidecar, destination_rule,
-    on_every_backend,
+    on_both_drivers, on_every_backend,
 };
 
-use super::{a_hundred_requests, echo, ends_are_passed_on, half_closing, no_request_fails_while};
+use super::{
+    a_hundred_requests, echo, ends_are_passed_on, every_shape_arrives, half_closing, no_request_fails_while,
+    shapes,
+};
 
 on_every_backend!(
     strict_envoy_takes_http_and_tcp,
@@ -20,6 +23,8 @@ on_every_backend!(
     a_resumed_session_has_its_principal,
     our_certificate_rotates_under_our_requests,
 );
+
+on_both_drivers!(http_arrives_in_every_shape);
 
 const CLIENT: &str = "cluster.local/ns/default/sa/client";
 
@@ -65,6 +70,10 @@ fn strict_envoy_takes_http_and_tcp(run: Run) {
     assert_eq!(seen.header("x-sni"), Some(&*format!("outbound_.8080_._.{HOST}")));
     ends_are_passed_on(&pair, &heard);
     assert_eq!(pair.server.stat("listener.tcp.ssl.handshake"), 2);
+}
+
+fn http_arrives_in_every_shape(run: Run) {
+    every_shape_arrives(&strict(Pair::with(run).origin(shapes())));
 }
 
 fn permissive_envoy_tells_mesh_tls_from_plaintext(run: Run) {
