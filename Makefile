@@ -2,7 +2,7 @@
 # make test   every test of the workspace, on both drivers and with both TLS backends
 # make lint   formatting and clippy for every set of features
 # make micro  instructions of single pieces of the data path against a baseline; ARGS=update writes it anew
-# make bench  beside HAProxy, nginx and Envoy, in about an hour; make bench-quick: the targets, in ten minutes. As root
+# make bench  beside HAProxy, nginx and Envoy, in 45 minutes; make bench-quick: the targets, in ten minutes. As root
 
 # One selection of packages and features for everything: cargo unifies features over what it builds together, so any
 # other selection would compile half of the dependencies once more.

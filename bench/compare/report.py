@@ -29,7 +29,7 @@ LIMITS = [
     ("idle-mtls", "memory", "kib", "KiB RSS per idle mTLS connection", 16, [OURS]),
     ("idle-tcp", "memory", "kib", "KiB RSS per idle TCP pair", 3, [OURS]),
     ("start", "start", "rss_mib", "MiB RSS at start", 15, [OURS]),
-    ("syscalls", "http", "per_request", "system calls per request", 4.5, [OURS, "sidering-epoll"]),
+    ("syscalls", "http", "per_request", "system calls per HTTP request", 4.5, [OURS, "sidering-epoll"]),
 ]
 
 
@@ -54,12 +54,12 @@ class Results:
         self.rows = [figures(row) for row in rows]
         self.values = defaultdict(dict)
         for row in self.rows:
-            if "refused" not in row:
+            if True:
                 self.values[row["step"], row["what"], row["peer"]][row["round"]] = row
 
     def of(self, step, what, peer, figure):
         rounds = {number: row for number, row in self.values[step, what, peer].items() if figure in row}
-        return [row[figure] for row in quiet(rounds).values()]
+        return Values(rounds, figure)
 
     def ratios(self, step, what, peer, base):
         """Of CPU time per unit within the same round: what drifts with the machine cancels."""
@@ -69,18 +69,22 @@ class Results:
             if "cpu" in ours[number] and "cpu" in theirs[number]:
                 disturbance = max(ours[number]["disturbance"], theirs[number]["disturbance"])
                 rounds[number] = {"cpu": ours[number]["cpu"] / theirs[number]["cpu"], "disturbance": disturbance}
-        return [row["cpu"] for row in quiet(rounds).values()]
+        return Values(rounds, "cpu")
 
 
-def quiet(rounds):
-    calm = {number: row for number, row in rounds.items() if row.get("disturbance", 0) <= DISTURBED}
-    return calm if len(calm) >= min(ENOUGH, len(rounds)) else rounds
+class Values(list):
+    """One figure in the rounds that count: the quiet ones, or all if these are too few."""
+
+    def __init__(self, rounds, figure):
+        quiet = [row for row in rounds.values() if row.get("disturbance", 0) <= DISTURBED]
+        self.disturbed = len(quiet) < min(ENOUGH, len(rounds))
+        super().__init__(row[figure] for row in (rounds.values() if self.disturbed else quiet))
 
 
 def spread(values, digits):
     if not values:
         return "–"
-    middle = f"{median(values):.{digits}f}"
+    middle = ("~" if values.disturbed else "") + f"{median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
@@ -135,7 +139,7 @@ def markdown(data):
     rated = [step for step, what in dict.fromkeys((row["step"], row["what"]) for row in results.rows) if what == "rate"]
 
     def label(step, what):
-        return step if what in ("requests", "bulk") else f"{step}, {what}"
+        return step if what in ("requests", "bulk", "rate", "memory", "start") else f"{step}, {what}"
 
     def each(title, figure, keys, digits, columns=present):
         rows = [[label(*key)] + [spread(results.of(*key, peer, figure), digits) for peer in columns] for key in keys]
@@ -188,7 +192,7 @@ def notes(results):
         f"\nOf {len(judged)} measurements {sum(row['attempt'] > 1 for row in judged)} were repeated, {disturbed} stayed"
         f" disturbed by more than {DISTURBED:.0%} of a core. Stolen by the host: {stolen:.1%} (median),"
         f" {max(row['stolen'] for row in judged):.1%} at most; used by others: {others:.1%} (median),"
-        f" {max(row['others'] for row in judged):.1%} at most.\n"
+        f" {max(row['others'] for row in judged):.1%} at most. A figure with ~ counts disturbed rounds, for want of quiet ones.\n"
     ]
     refused = [row for row in judged if "refused" in row]
     if refused:

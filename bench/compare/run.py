@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -43,13 +44,11 @@ def options():
     parser.add_argument("--rate-seconds", type=float, default=6, help=f"of one at {RATE} requests/s; 0: none")
     parser.add_argument("--name", help="of the results; default: after the CPU")
     parser.set_defaults(idle=(1000, 8000))
-    chosen = parser.parse_args()
-    if chosen.quick:
-        chosen.rounds, chosen.seconds, chosen.rate_seconds = 3, 2, 0
-        chosen.name = chosen.name or "quick"
-        chosen.steps = [step for step in chosen.steps if step not in ("pair-tcp", "pair-bulk")]
-        chosen.peers = [peer for peer in chosen.peers if peer not in ("nginx", "sidering-boring")]
-    return chosen
+    if "--quick" in sys.argv:
+        parser.set_defaults(rounds=3, seconds=2, rate_seconds=0, name="quick")
+        parser.set_defaults(steps=[step for step in STEPS if step not in ("pair-tcp", "pair-bulk")])
+        parser.set_defaults(peers=[peer for peer in PEERS if peer not in ("nginx", "sidering-boring")])
+    return parser.parse_args()
 
 
 def isolate():
@@ -71,12 +70,17 @@ def alone():
     return lock
 
 
-def prefer(nice):
+@contextmanager
+def preferred():
     """What runs in other sessions gets what is left. Measurements that this does not save are seen as disturbed."""
+    autogroup = Path("/proc/self/autogroup")
+    with suppress(OSError):
+        autogroup.write_text("-20")
     try:
-        Path("/proc/self/autogroup").write_text(str(nice))
-    except OSError:
-        pass
+        yield
+    finally:
+        with suppress(OSError):
+            autogroup.write_text("0")
 
 
 def machine(starter, peers):
@@ -110,11 +114,10 @@ def main():
     programs = {name: getattr(chosen, name) for name in ("sidering", "load", "envoy", "haproxy", "nginx")}
     peers = [peer for peer in PEERS.values() if peer.name in chosen.peers]
     rows, failed = [], 0
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, preferred():
         starter = Starter(directory, programs)
         results = {"machine": machine(starter, peers), "rows": rows}
         name = chosen.name or re.sub(r"\W+", "-", f"{results['machine']['cpu']} {results['machine']['cores']}").lower()
-        prefer(-20)
         for number in range(1, chosen.rounds + 1):
             bench = Bench(starter, chosen, partial(record, rows, number))
             for step in chosen.steps:
@@ -129,9 +132,8 @@ def main():
                         print(f"round {number}: {step} {peer.name} FAILED: {error}", flush=True)
             # After every round, so that a run that is stopped leaves what it has.
             (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
-        prefer(0)
+            (RESULTS / f"{name}.md").write_text(report.markdown(results))
     lock.close()
-    (RESULTS / f"{name}.md").write_text(report.markdown(results))
     print(report.markdown(results))
     disturbed = sum(row.get("disturbance", 0) > DISTURBED for row in rows)
     print(f"{len(rows)} measurements, {disturbed} of them disturbed, {failed} failed; in bench/results/{name}.md")
