@@ -54,7 +54,7 @@ class Results:
         self.rows = [figures(row) for row in rows]
         self.values = defaultdict(dict)
         for row in self.rows:
-            if True:
+            if "refused" not in row:
                 self.values[row["step"], row["what"], row["peer"]][row["round"]] = row
 
     def of(self, step, what, peer, figure):
