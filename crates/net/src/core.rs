@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 
+use crate::gather::{Gathering, end_rounds};
 use crate::runtime::{self, Pollable, Runtime};
 use crate::set::Set;
 use crate::sys::Doorbell;
@@ -23,6 +24,7 @@ pub(crate) struct Core {
     doorbell: Arc<Doorbell>,
     /// Tasks to wake once everything else had its turn.
     deferred: RefCell<Vec<Waker>>,
+    pub(crate) gathering: Gathering,
     /// Who waits for another thread's sign.
     bells: RefCell<Vec<(Arc<AtomicBool>, Waker)>>,
     tasks: RefCell<Tasks>,
@@ -47,6 +49,7 @@ impl Core {
             set: Set::new(doorbell.fd())?,
             doorbell,
             deferred: RefCell::default(),
+            gathering: Gathering::default(),
             bells: RefCell::default(),
             tasks: RefCell::default(),
             buried: Cell::new(0),
@@ -64,9 +67,11 @@ impl Core {
         runtime.block_on(async {
             let events = Pollable::adopt(core.set.pollable()?)?;
             let reactor = runtime::spawn(react(Rc::clone(&core), events));
+            let rounds = runtime::spawn(end_rounds(Rc::clone(&core)));
             let result = f.await;
             core.end().await;
             reactor.await;
+            rounds.await;
             Ok(result)
         })
     }
@@ -165,6 +170,11 @@ impl Core {
         }
         self.ended.set(true);
         self.doorbell.ring();
+        self.gathering.end();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 }
 

@@ -4,6 +4,7 @@
 mod core;
 mod driver;
 mod failure;
+mod gather;
 mod holders;
 mod listener;
 mod mailbox;
@@ -21,6 +22,7 @@ mod worker;
 
 pub use driver::{Driver, DriverChoice, Probed, UnknownDriver, probe};
 pub use failure::Failure;
+pub use gather::Gather;
 pub use listener::{BoundListener, ListenAddress, SocketId, TcpListener};
 pub use mailbox::{Receiver, Sender, mailbox};
 pub use pin::Pin;

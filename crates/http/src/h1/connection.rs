@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sidering_net::{Scratch, Stream};
+use sidering_net::{Gather, Scratch, Stream};
 use tokio::io::ReadBuf;
 
 use super::chunked::Piece;
@@ -52,6 +52,7 @@ pub(crate) struct Connection<S> {
     pub(super) exchange: u64,
     pub(super) reading: Patience,
     writing: Patience,
+    gather: Gather,
 }
 
 /// What a request asked, as far as its response depends on it.
@@ -106,6 +107,7 @@ impl<S: Stream> Connection<S> {
             exchange: 0,
             reading: Patience::default(),
             writing: Patience::default(),
+            gather: Gather::default(),
         }))
     }
 
@@ -203,6 +205,9 @@ impl<S: Stream> Connection<S> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         if let Some(broken) = self.broken {
             return Poll::Ready(Err(broken.into()));
+        }
+        if !self.output.is_empty() {
+            ready!(self.gather.poll_gathered(cx));
         }
         let before = self.sent;
         let mut step = self.output.poll_write(&mut self.io, &mut self.sent, cx);
