@@ -183,18 +183,18 @@ def markdown(data):
 
 def notes(results):
     """What was measured and is not in the tables, and how quiet the machine was."""
+    text = []
     judged = [row for row in results.rows if "disturbance" in row]
-    if not judged:
-        return ""
-    disturbed = sum(row["disturbance"] > DISTURBED for row in judged)
-    stolen, others = (median(row[key] for row in judged) for key in ("stolen", "others"))
-    text = [
-        f"\nOf {len(judged)} measurements {sum(row['attempt'] > 1 for row in judged)} were repeated, {disturbed} stayed"
-        f" disturbed by more than {DISTURBED:.0%} of a core. Stolen by the host: {stolen:.1%} (median),"
-        f" {max(row['stolen'] for row in judged):.1%} at most; used by others: {others:.1%} (median),"
-        f" {max(row['others'] for row in judged):.1%} at most. A figure with ~ counts disturbed rounds, for want of quiet ones.\n"
-    ]
-    refused = [row for row in judged if "refused" in row]
+    if judged:
+        disturbed = sum(row["disturbance"] > DISTURBED for row in judged)
+        stolen, others = ([row[key] for row in judged] for key in ("stolen", "others"))
+        text.append(
+            f"\nOf {len(judged)} measurements {sum(row['attempt'] > 1 for row in judged)} were repeated, {disturbed} stayed"
+            f" disturbed by more than {DISTURBED:.0%} of a core. Stolen by the host: {median(stolen):.1%} (median),"
+            f" {max(stolen):.1%} at most; used by others: {median(others):.1%} (median), {max(others):.1%} at most."
+            " A figure with ~ counts disturbed rounds, for want of quiet ones.\n"
+        )
+    refused = [row for row in results.rows if "refused" in row]
     if refused:
         text.append("\nRefused, since they say little of the proxy:\n\n")
         text += [

@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> Result<()> {
     });
     let mut file = File::from(rustix::fs::memfd_create("source", MemfdFlags::CLOEXEC)?);
     file.write_all(&vec![b'z'; CHUNK])?;
-    for _ in 0..args.number("connections", 2)? {
+    for _ in 0..args.number("connections", 8)? {
         let stream = TcpStream::connect(args.required("target")?)?;
         let file = file.try_clone()?;
         thread::spawn(move || send(&stream, &file));
