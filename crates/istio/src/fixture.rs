@@ -1,11 +1,12 @@
 //! What tests begin with: YAML in, a Snapshot and answers out.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use sidering_identity::{Leaf, PeerIdentity, SpiffeId};
 use sidering_policy::{
-    Chain, Destination, Facts, Filter, Peer, Permit, Refusal, RequestFacts, RouteRequest, Snapshot,
+    Chain, Destination, Facts, Filter, Peer, Permit, Position, Refusal, RequestFacts, RouteRequest, Snapshot,
     Transport, accept, authorize, authorize_tcp, route,
 };
 
@@ -45,6 +46,11 @@ pub(crate) fn effective(text: &str) -> Effective {
 
 pub(crate) fn snapshot_of(effective: &Effective, capture: &CaptureListeners) -> Snapshot {
     compile(effective, capture, &no_files).unwrap()
+}
+
+/// What the bootstrap file says of a capture listener.
+pub(crate) fn captured(address: &str) -> (SocketAddr, Position) {
+    (address.parse().unwrap(), Position { file: "sidering.yaml".into(), line: 7, column: 22 })
 }
 
 /// The Snapshot of `shop/orders` without capture.

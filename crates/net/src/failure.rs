@@ -22,7 +22,9 @@ pub enum Failure {
     #[error("connection reset")]
     Reset,
     /// Another process, or another listener of this one, holds the address.
-    #[error("{address} is already in use by another listener")]
+    #[error(
+        "{address} is already in use by another listener; choose another port or path, or stop what holds it"
+    )]
     AddressInUse {
         /// What was to be bound.
         address: ListenAddress,

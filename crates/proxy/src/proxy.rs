@@ -66,7 +66,7 @@ pub enum StartFailure {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishRefusal {
     /// A listener's address cannot be bound.
-    #[error("listener {listener} cannot be bound to {address}: {failure} ({origin})")]
+    #[error("{origin}: listener {listener} cannot be bound to {address}: {failure}")]
     Bind {
         /// Its name.
         listener: Arc<str>,

@@ -36,11 +36,11 @@ type Sidecar = Shared<Arc<State>>;
 pub(crate) async fn serve(admin: &Admin, state: &Arc<State>) -> Result<Option<SocketFile>, Failure> {
     let reading = reading();
     let routes = |router: Router<Arc<State>>| router.with_state(Arc::clone(state));
-    if let Some(address) = admin.address {
+    if let Some(address) = &admin.address {
         let local = routes(reading.clone()).layer(middleware::from_fn(check_host));
         listen::tcp("admin.address", address, local).await?;
     }
-    if let Some(address) = admin.stats {
+    if let Some(address) = &admin.stats {
         listen::tcp(
             "stats.address",
             address,
@@ -48,7 +48,7 @@ pub(crate) async fn serve(admin: &Admin, state: &Arc<State>) -> Result<Option<So
         )
         .await?;
     }
-    if let Some(address) = admin.readiness {
+    if let Some(address) = &admin.readiness {
         listen::tcp("readiness.address", address, routes(Router::new().route("/healthz/ready", get(ready))))
             .await?;
     }

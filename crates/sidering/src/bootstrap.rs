@@ -10,16 +10,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter};
+use serde_saphyr::{Location, MessageFormatter, Spanned, UserMessageFormatter};
 use sidering_control::ResourceInputs;
 use sidering_control::identity::{EmbeddedCaIdentity, FileIdentity};
 use sidering_identity::{SpiffeId, TrustDomain};
 use sidering_istio::{CaptureListeners, Diagnostic, MeshConfig, Source, Workload};
 use sidering_net::{DriverChoice, Pin};
+use sidering_policy::Position;
 use sidering_proxy::AccessLog;
 use sidering_tls::Backend;
 
 use crate::failure::Failure;
+use raw::{HostPort, Loopback};
 
 /// A bootstrap file that makes sense.
 pub(crate) struct Bootstrap {
@@ -53,17 +55,17 @@ pub(crate) enum Identity {
     EmbeddedCa(EmbeddedCaIdentity),
 }
 
-/// Addresses of the control thread.
+/// Addresses of the control thread, each with its line in the file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Admin {
     /// Everything, to this user only.
-    pub socket: Option<PathBuf>,
+    pub socket: Option<(PathBuf, Position)>,
     /// Reading, on loopback.
-    pub address: Option<SocketAddr>,
+    pub address: Option<(SocketAddr, Position)>,
     /// `/stats/prometheus` only.
-    pub stats: Option<SocketAddr>,
+    pub stats: Option<(SocketAddr, Position)>,
     /// `/healthz/ready` only.
-    pub readiness: Option<SocketAddr>,
+    pub readiness: Option<(SocketAddr, Position)>,
 }
 
 impl Bootstrap {
@@ -90,8 +92,8 @@ impl Bootstrap {
                 workload: workload(raw.workload),
                 mesh,
                 capture: CaptureListeners {
-                    inbound: raw.listeners.inbound.map(raw::HostPort::address),
-                    outbound: raw.listeners.outbound.map(raw::HostPort::address),
+                    inbound: raw.listeners.inbound.map(|at| file.placed(at, HostPort::address)),
+                    outbound: raw.listeners.outbound.map(|at| file.placed(at, HostPort::address)),
                 },
                 base: file.base.to_owned(),
             },
@@ -100,10 +102,10 @@ impl Bootstrap {
             workers: raw.runtime.workers.0.0,
             pin: raw.runtime.pin.into(),
             admin: Admin {
-                socket: raw.admin.socket.map(|path| file.base.join(path)),
-                address: raw.admin.address.map(raw::Loopback::address),
-                stats: raw.stats.map(|stats| stats.address.address()),
-                readiness: raw.readiness.map(|readiness| readiness.address.address()),
+                socket: raw.admin.socket.map(|at| file.placed(at, |path| file.base.join(path))),
+                address: raw.admin.address.map(|at| file.placed(at, Loopback::address)),
+                stats: raw.stats.map(|stats| file.placed(stats.address, HostPort::address)),
+                readiness: raw.readiness.map(|readiness| file.placed(readiness.address, HostPort::address)),
             },
             access_log: raw
                 .access_log
@@ -123,7 +125,7 @@ pub(crate) fn socket_of(config: &Path) -> Result<PathBuf, Failure> {
         let message = format!("{}: no admin.socket; add `admin: {{socket: PATH}}`", config.display());
         Failure::Configuration(message)
     };
-    Bootstrap::read(config)?.admin.socket.ok_or_else(none)
+    Bootstrap::read(config)?.admin.socket.map(|(path, _)| path).ok_or_else(none)
 }
 
 /// The file's name, and what its relative paths are relative to.
@@ -146,9 +148,20 @@ impl File<'_> {
 
     fn at(&self, location: Option<Location>, message: &str) -> String {
         match location {
-            Some(at) => format!("{}:{}:{}: {message}", self.path.display(), at.line(), at.column()),
+            Some(at) => format!("{}: {message}", self.position(at)),
             None => format!("{}: {message}", self.path.display()),
         }
+    }
+
+    fn position(&self, at: Location) -> Position {
+        let number = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        let file = self.path.display().to_string().into();
+        Position { file, line: number(at.line()), column: number(at.column()) }
+    }
+
+    /// What a scalar means, and where it is written.
+    fn placed<T, U>(&self, written: Spanned<T>, meaning: impl FnOnce(T) -> U) -> (U, Position) {
+        (meaning(written.value), self.position(written.referenced))
     }
 
     fn mesh(&self, mesh: Option<&raw::Mesh>, text: &str) -> Result<(MeshConfig, Vec<String>), String> {

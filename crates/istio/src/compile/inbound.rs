@@ -10,7 +10,7 @@ use sidering_policy::{
 };
 
 use super::route::plain_route;
-use super::{Compiler, listener_name, rules};
+use super::{Compiler, bootstrap_key, listener_name, rules};
 use crate::effective::DecidedMode;
 use crate::resource::{CaptureMode, DefaultEndpoint, Ingress, ListenAt, MtlsMode, ProtocolClass, Sidecar};
 
@@ -56,18 +56,19 @@ impl Compiler<'_> {
         let ingress =
             sidecar.iter().flat_map(|sidecar| sidecar.ingress.iter().map(move |ingress| (sidecar, ingress)));
         for (sidecar, ingress) in ingress {
-            match self.capture.inbound {
+            match &self.capture.inbound {
                 Some(_) if ingress.capture != CaptureMode::None && ingress.bind.is_none() => {
                     captured.extend(self.captured_ingress(sidecar, ingress, &rules));
                 }
                 _ => self.bound_ingress(sidecar, ingress, &rules),
             }
         }
-        if let Some(bind) = self.capture.inbound {
+        if let Some((bind, position)) = &self.capture.inbound {
             if sidecar.is_none_or(|sidecar| sidecar.ingress.is_empty()) {
                 captured.extend(self.service_ports(&rules));
             }
-            self.capture_listener(bind, captured, &rules);
+            let origin = bootstrap_key("listeners.inbound", position);
+            self.capture_listener(*bind, origin, captured, &rules);
         }
     }
 
@@ -180,8 +181,13 @@ impl Compiler<'_> {
     }
 
     /// The capture listener, with chains for what nothing declares: always sniffed, under the same modes.
-    fn capture_listener(&mut self, bind: SocketAddr, mut chains: Vec<Arc<Chain>>, rules: &Rules) {
-        let origin = Origin::default_of("inbound capture");
+    fn capture_listener(
+        &mut self,
+        bind: SocketAddr,
+        origin: Origin,
+        mut chains: Vec<Arc<Chain>>,
+        rules: &Rules,
+    ) {
         let cluster =
             self.fixed_cluster("InboundPassthroughCluster", Discovery::OriginalDestination, &origin);
         let authentication = &self.effective.authentication;

@@ -18,13 +18,14 @@ use sidering_policy::{BindAddress, Cluster, Listener, Origin, Position, Snapshot
 
 use crate::{Diagnostic, Effective};
 
-/// The capture listeners of the bootstrap file. Without one, Sidecar resources bind their own listeners.
-#[derive(Clone, Copy, Debug, Default)]
+/// The capture listeners of the bootstrap file, each with its line there. Without one, Sidecar resources bind their own
+/// listeners.
+#[derive(Clone, Debug, Default)]
 pub struct CaptureListeners {
     /// `listeners.inbound`, such as 0.0.0.0:15006.
-    pub inbound: Option<SocketAddr>,
+    pub inbound: Option<(SocketAddr, Position)>,
     /// `listeners.outbound`, such as 0.0.0.0:15001.
-    pub outbound: Option<SocketAddr>,
+    pub outbound: Option<(SocketAddr, Position)>,
 }
 
 /// Makes the Snapshot; its version is the publisher's to set. `files` reads what DestinationRules name (certificates,
@@ -115,7 +116,12 @@ impl Compiler<'_> {
     }
 }
 
-/// A capture listener has no line of its own: the bootstrap file asked for it.
+/// A key of the bootstrap file as what made a listener.
+fn bootstrap_key(key: &str, position: &Position) -> Origin {
+    Origin { kind: "bootstrap".into(), name: key.into(), rule: None, position: Some(position.clone()) }
+}
+
+/// Where a resource is written. What has no line of its own, the bootstrap file asked for.
 fn position_of(origin: &Origin) -> Position {
     origin.position.clone().unwrap_or_else(|| Position { file: "bootstrap".into(), line: 1, column: 1 })
 }

@@ -11,7 +11,7 @@ use sidering_policy::{
 };
 
 use super::route::{ServicePort, Unknown, carries_http};
-use super::{Compiler, cluster, listener_name};
+use super::{Compiler, bootstrap_key, cluster, listener_name};
 use crate::OutboundTrafficPolicy;
 use crate::effective::{Instance, Service};
 use crate::resource::{
@@ -29,7 +29,7 @@ impl Compiler<'_> {
         let sidecar = self.effective.sidecar.clone();
         for (sidecar, egress) in sidecar.iter().flat_map(|s| s.egress.iter().map(move |egress| (s, egress))) {
             let Some(port) = &egress.port else { continue };
-            match self.capture.outbound {
+            match &self.capture.outbound {
                 Some(_) if egress.capture != CaptureMode::None && egress.bind.is_none() => {
                     taken.insert(port.number);
                     captured.extend(self.captured_port(port.number, &egress.hosts));
@@ -37,14 +37,14 @@ impl Compiler<'_> {
                 _ => self.bound_egress(sidecar, egress, port),
             }
         }
-        if let Some(bind) = self.capture.outbound {
+        if let Some((bind, position)) = &self.capture.outbound {
             let hosts = catch_all(sidecar.as_deref());
             let numbers: BTreeSet<u16> =
                 self.effective.services.iter().flat_map(|s| s.ports.iter().map(|port| port.number)).collect();
             for number in numbers.difference(&taken) {
                 captured.extend(self.captured_port(*number, &hosts));
             }
-            self.capture_outbound(bind, captured);
+            self.capture_outbound(*bind, bootstrap_key("listeners.outbound", position), captured);
         }
     }
 
@@ -152,7 +152,7 @@ impl Compiler<'_> {
     }
 
     /// The capture listener, with a chain for what nothing declares.
-    fn capture_outbound(&mut self, bind: SocketAddr, mut chains: Vec<Arc<Chain>>) {
+    fn capture_outbound(&mut self, bind: SocketAddr, origin: Origin, mut chains: Vec<Arc<Chain>>) {
         chains.extend(self.undeclared(ChainMatch::default()));
         self.listen(Listener {
             name: "virtualOutbound".into(),
@@ -161,7 +161,7 @@ impl Compiler<'_> {
             captures: true,
             chains,
             detection_timeout: self.effective.mesh.protocol_detection_timeout,
-            origin: Origin::default_of("outbound capture"),
+            origin,
         });
     }
 

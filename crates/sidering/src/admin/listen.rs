@@ -2,6 +2,7 @@
 //! socket.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use sidering_policy::Position;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
@@ -37,17 +39,24 @@ pub(super) struct Peer {
     allowed: bool,
 }
 
-/// Serves a router on a TCP address; `key` is the bootstrap file's, for the error.
-pub(super) async fn tcp(key: &str, address: SocketAddr, router: Router) -> Result<(), Failure> {
+/// Serves a router on a TCP address; `key` and position are the bootstrap file's, for the error.
+pub(super) async fn tcp(
+    key: &str,
+    (address, position): &(SocketAddr, Position),
+    router: Router,
+) -> Result<(), Failure> {
     let listener =
-        TcpListener::bind(address).await.map_err(|error| cannot(key, &address.to_string(), &error))?;
+        TcpListener::bind(address).await.map_err(|error| cannot(position, key, address, &error))?;
     tokio::spawn(serve(listener, move |_| router.clone()));
     Ok(())
 }
 
 /// Serves a router on a Unix socket that only this user can open. The socket of a process that is gone is replaced.
-pub(super) async fn unix(path: &Path, router: Router) -> Result<SocketFile, Failure> {
-    let listener = bind(path).map_err(|error| cannot("admin.socket", &path.display().to_string(), &error))?;
+pub(super) async fn unix(
+    (path, position): &(PathBuf, Position),
+    router: Router,
+) -> Result<SocketFile, Failure> {
+    let listener = bind(path).map_err(|error| cannot(position, "admin.socket", &path.display(), &error))?;
     let file = SocketFile(path.to_owned());
     tokio::spawn(serve(listener, move |stream| router.clone().layer(Extension(Peer::of(stream)))));
     Ok(file)
@@ -115,13 +124,13 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn cannot(key: &str, address: &str, error: &io::Error) -> Failure {
+fn cannot(position: &Position, key: &str, address: &dyn Display, error: &io::Error) -> Failure {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => "; stop whoever holds it, or choose another",
+        io::ErrorKind::AddrInUse => "; choose another port or path, or stop what holds it",
         io::ErrorKind::NotFound => "; make its directory first",
         _ => "",
     };
-    Failure::Configuration(format!("{key}: cannot listen on {address}: {error}{advice}"))
+    Failure::Configuration(format!("{position}: {key}: cannot listen on {address}: {error}{advice}"))
 }
 
 #[cfg(test)]

@@ -123,21 +123,21 @@ pub(super) enum PinWord {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Listeners {
-    pub(super) inbound: Option<HostPort>,
-    pub(super) outbound: Option<HostPort>,
+    pub(super) inbound: Option<Spanned<HostPort>>,
+    pub(super) outbound: Option<Spanned<HostPort>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Admin {
-    pub(super) socket: Option<PathBuf>,
-    pub(super) address: Option<Loopback>,
+    pub(super) socket: Option<Spanned<PathBuf>>,
+    pub(super) address: Option<Spanned<Loopback>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Address {
-    pub(super) address: HostPort,
+    pub(super) address: Spanned<HostPort>,
 }
 
 #[derive(Deserialize)]

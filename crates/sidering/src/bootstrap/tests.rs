@@ -28,7 +28,7 @@ fn the_documented_example_is_accepted() {
     let bootstrap = parse(example).map_err(|error| panic!("{error}")).unwrap();
     assert_eq!(bootstrap.id.as_str(), "spiffe://cluster.local/ns/shop/sa/orders");
     assert_eq!(bootstrap.resources.paths, [Path::new("etc/mesh/")]);
-    assert_eq!(bootstrap.admin.socket.as_deref(), Some(Path::new("/run/sidering/admin.sock")));
+    assert_eq!(bootstrap.admin.socket.unwrap().0, Path::new("/run/sidering/admin.sock"));
     assert_eq!(bootstrap.drain_time, Duration::from_secs(5));
 }
 

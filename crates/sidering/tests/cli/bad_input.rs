@@ -65,15 +65,23 @@ fn ports_in_use_are_named() {
     let place = Place::new();
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
-    for key in ["admin", "stats", "readiness"] {
+    let from = BOOTSTRAP.lines().last().unwrap();
+    for (key, column) in [("admin", 18), ("stats", 18), ("readiness", 22)] {
         let line = format!("{key}: {{address: \"{taken}\"}}");
-        let from = BOOTSTRAP.lines().last().unwrap();
-        place.refused_with(from, &line).is(2, &[&format!("{key}.address"), &taken, "in use"]);
+        let expected = format!("sidering.yaml:6:{column}: {key}.address: cannot listen on {taken}: ");
+        place.refused_with(from, &line).is(2, &[&expected, "in use", ADVICE]);
+    }
+    for (key, column) in [("inbound", 22), ("outbound", 23)] {
+        let line = format!("{from}\nlisteners: {{{key}: \"{taken}\"}}");
+        let expected = format!("listeners.{key} (sidering.yaml:7:{column}): ");
+        place.refused_with(from, &line).is(2, &[&expected, &taken, "in use", ADVICE]);
     }
     place.write("sidering.yaml", BOOTSTRAP);
     place.write("mesh/sidecar.yaml", &SIDECAR.replace("PORT", taken.rsplit(':').next().unwrap()));
-    place.refused().is(2, &[&taken, "in use", "mesh/sidecar.yaml:"]);
+    place.refused().is(2, &["Sidecar shop/default (mesh/sidecar.yaml:6:5): ", &taken, "in use", ADVICE]);
 }
+
+const ADVICE: &str = "; choose another port or path, or stop what holds it";
 
 const SIDECAR: &str = "apiVersion: networking.istio.io/v1
 kind: Sidecar

@@ -246,7 +246,10 @@ fn the_socket_is_private_and_goes_with_the_process() {
     let (running, _) = Running::start(&place);
     assert_eq!(fs::metadata(place.path("admin.sock")).unwrap().mode() & 0o777, 0o600);
     let second = place.sidering(&["run", "--config", "sidering.yaml"]);
-    second.is(2, &["admin.socket: cannot listen on admin.sock: another process answers on it"]);
+    second.is(
+        2,
+        &["sidering.yaml:6:17: admin.socket: cannot listen on admin.sock: another process answers on it"],
+    );
     running.ask(&["wait"]).is(0, &[]);
     running.signal("TERM");
     assert_eq!(running.exit_code(), Some(0));

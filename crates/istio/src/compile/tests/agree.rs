@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use sidering_policy::Refusal;
 
-use crate::fixture::{Opens, accepted, resources, snapshot_of, workload};
+use crate::fixture::{Opens, accepted, captured, resources, snapshot_of, workload};
 use crate::{CaptureListeners, Effective, MeshConfig, MtlsMode};
 
 const MODES: &[&str] = &["UNSET", "DISABLE", "PERMISSIVE", "STRICT"];
@@ -51,7 +51,7 @@ proptest! {
             text += &policy(namespaces[*namespace], index, *selector, *mode, *port, *port_mode);
         }
         let effective = Effective::of(&resources(&text), &MeshConfig::default(), &workload("shop", "orders"));
-        let capture = CaptureListeners { inbound: Some("0.0.0.0:15006".parse().unwrap()), outbound: None };
+        let capture = CaptureListeners { inbound: Some(captured("0.0.0.0:15006")), outbound: None };
         let snapshot = snapshot_of(&effective, &capture);
         for port in PORTS {
             let decided = effective.authentication().at(*port);

@@ -1,6 +1,6 @@
 //! Which connections a port takes, and how.
 
-use crate::fixture::{Opens, accepted, compile_errors, effective, snapshot, snapshot_of};
+use crate::fixture::{Opens, accepted, captured, compile_errors, effective, snapshot, snapshot_of};
 use crate::{CaptureListeners, Effective, MeshConfig};
 
 const MESH_HTTP: Opens<'_> = Opens::Tls(&["istio-http/1.1", "istio", "http/1.1"]);
@@ -171,7 +171,7 @@ spec:
   ports: [{number: 80, targetPort: 8080, name: http, protocol: HTTP}]
   endpoints: [{address: 127.0.0.2}]
 ";
-    let capture = CaptureListeners { inbound: Some("0.0.0.0:15006".parse().unwrap()), outbound: None };
+    let capture = CaptureListeners { inbound: Some(captured("0.0.0.0:15006")), outbound: None };
     let snapshot = snapshot_of(&effective(text), &capture);
     for (port, opens, expected) in [
         (8080, HTTP1, Ok("inbound 8080 plaintext http")),

@@ -3,7 +3,9 @@
 use sidering_policy::{BindAddress, Facts, Filter, Snapshot, accept, dial};
 
 use crate::CaptureListeners;
-use crate::fixture::{Asks, Opens, compile_errors, effective, facts, routed, snapshot, snapshot_of};
+use crate::fixture::{
+    Asks, Opens, captured, compile_errors, effective, facts, routed, snapshot, snapshot_of,
+};
 
 fn service(name: &str, protocol: &str, port: u16, more: &str) -> String {
     format!(
@@ -107,7 +109,7 @@ fn captured_traffic_is_told_apart_by_port_host_and_address() {
         + &service("db", ", protocol: TCP", 5432, ", addresses: [10.96.0.5]")
         + &service("db2", ", protocol: TCP", 5432, ", addresses: [10.96.0.6]")
         + &service("maybe", "", 7000, ", addresses: [10.96.0.7]");
-    let capture = CaptureListeners { inbound: None, outbound: Some("0.0.0.0:15001".parse().unwrap()) };
+    let capture = CaptureListeners { inbound: None, outbound: Some(captured("0.0.0.0:15001")) };
     let at = |address: &str, opens: Opens<'_>| Facts {
         destination: sidering_policy::Destination(address.parse().unwrap()),
         ..facts(1, opens)
