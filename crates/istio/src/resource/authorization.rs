@@ -89,10 +89,11 @@ pub(crate) fn parse(document: &Node, r: &mut Reader<'_>) -> Option<Authorization
         ("CUSTOM", Action::Custom),
     ];
     // A policy whose action cannot be read must not become an ALLOW.
-    policy.action = match f.get("action") {
-        Some(n) => r.one_of(n, "action", &words)?,
-        None => Action::Allow,
-    };
+    let action = f.get("action");
+    policy.action = action.map_or(Some(Action::Allow), |n| r.one_of(n, "action", &words))?;
+    if let (Some(n), Action::Audit) = (action, policy.action) {
+        r.warning(n, "a policy of action AUDIT is decided, not executed: it has no effect yet");
+    }
     let selector = f.get("selector");
     policy.selector = selector.map(|n| read_selector(n, r)).unwrap_or_default();
     policy.targeted = read_targets(&mut f, selector, r);
@@ -184,7 +185,15 @@ fn read_dry_run(policy: &AuthorizationPolicy, document: &Node, r: &mut Reader<'_
         );
     }
     match text.as_str() {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => {
+            if matches!(policy.action, Action::Allow | Action::Deny) {
+                r.warning(
+                    document,
+                    "a policy with istio.io/dry-run is decided, not executed: it has no effect yet",
+                );
+            }
+            true
+        }
         "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
         _ => {
             r.error(

@@ -78,6 +78,10 @@ fn authorization_policy() {
                 "{action: DENY}",
                 &["4:7: error: a DENY policy without rules does nothing; write rules: [{}] to match all"],
             ),
+            (
+                "{action: AUDIT, rules: [{}]}",
+                &["4:16: warning: a policy of action AUDIT is decided, not executed: it has no effect yet"],
+            ),
             ("{action: CUSTOM, rules: [{}]}", &["4:7: error: a CUSTOM policy needs provider: {name: ...}"]),
             (
                 "{action: DENY, provider: {name: x}, rules: [{}]}",
@@ -233,8 +237,16 @@ fn dry_run_is_a_boolean_of_go_for_allow_and_deny() {
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: p, annotations: {{istio.io/dry-run: '{value}'}}}}\nspec: {{action: {action}, rules: [{{}}]}}\n"
         ))
     };
-    for value in ["1", "t", "TRUE", "False", "0"] {
+    for value in ["False", "0"] {
         assert_eq!(of("DENY", value), Vec::<String>::new());
+    }
+    for value in ["1", "t", "TRUE"] {
+        assert_eq!(
+            of("DENY", value),
+            [
+                "x.yaml:1:1: warning: a policy with istio.io/dry-run is decided, not executed: it has no effect yet"
+            ]
+        );
     }
     assert_eq!(
         of("ALLOW", "yes"),
@@ -242,7 +254,10 @@ fn dry_run_is_a_boolean_of_go_for_allow_and_deny() {
     );
     assert_eq!(
         of("AUDIT", "true"),
-        ["x.yaml:1:1: error: istio.io/dry-run is for ALLOW and DENY, not for AUDIT; remove it"]
+        [
+            "x.yaml:1:1: error: istio.io/dry-run is for ALLOW and DENY, not for AUDIT; remove it",
+            "x.yaml:4:16: warning: a policy of action AUDIT is decided, not executed: it has no effect yet",
+        ]
     );
 }
 
