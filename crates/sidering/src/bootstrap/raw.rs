@@ -62,7 +62,7 @@ pub(super) struct Workload {
 )]
 pub(super) enum Mesh {
     File(PathBuf),
-    Inline(#[allow(dead_code)] BTreeMap<String, IgnoredAny>),
+    Inline(#[allow(dead_code, reason = "only its shape is looked at here")] BTreeMap<String, IgnoredAny>),
 }
 
 #[derive(Deserialize)]
