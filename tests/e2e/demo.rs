@@ -8,12 +8,12 @@ use sidering_tests::{Run, binary, curl, on_every_backend, run as run_command};
 
 on_every_backend!(every_step_of_the_demo_holds);
 
-/// Interrupted, it takes its sidecars along.
+/// Interrupted, it takes its sidecars along. One that hangs is ended, and fails the test.
 #[test]
 fn a_kept_demo_runs_until_it_is_interrupted() {
-    let mut command = Command::new(binary());
-    let mut demo =
-        command.args(["demo", "--keep"]).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut command = Command::new("timeout");
+    command.args(["--foreground", "--kill-after=20", "120"]).arg(binary()).args(["demo", "--keep"]);
+    let mut demo = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
     let mut lines =
         BufReader::new(demo.stdout.take().expect("stdout is piped")).lines().map_while(Result::ok);
     let line =

@@ -70,7 +70,7 @@ fn a_rotation_while_a_connection_is_being_made_fails_nothing(run: Run) {
     pair.move_endpoint("NET.7");
     let mut connection = pair.http();
     connection.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
-    while pair.client.metric("sidering_upstream_active", &[]) < 1.0 {}
+    pair.client.wait_metric("sidering_upstream_active", &[], 1.0);
     let rotated = pair.pki.issue("client", &Leaf::workload("default", "client"));
     pair.client.wait_serial(&rotated.serial);
     gate.open();

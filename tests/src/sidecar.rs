@@ -257,6 +257,15 @@ impl Sidecar {
         self.metrics().lines().filter_map(sample).sum()
     }
 
+    /// Scrapes until that sum is no less than `least`: a metric that grows prints no line to wait for.
+    #[track_caller]
+    pub fn wait_metric(&self, name: &str, labels: &[&str], least: f64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.metric(name, labels) < least {
+            assert!(Instant::now() < deadline, "{name} has not come to {least}:\n{}", self.metrics());
+        }
+    }
+
     /// SIGTERM, not waiting for what it does.
     pub fn signal_terminate(&self) {
         run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]), b"").ok();

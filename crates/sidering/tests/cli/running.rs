@@ -4,18 +4,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::place::{BOOTSTRAP, Place, STRICT, Said};
 
+/// After this a line, or an end, that has not come will not come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Killed when dropped.
 struct Running<'a> {
     place: &'a Place,
     child: Child,
-    log: BufReader<ChildStderr>,
+    log: Receiver<String>,
 }
 
 impl<'a> Running<'a> {
@@ -30,24 +34,24 @@ impl<'a> Running<'a> {
     fn start_with(place: &'a Place, command: &mut Command) -> (Self, String) {
         let command = command.current_dir(place.path("")).env_remove("RUST_LOG");
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Self { place, child, log };
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let (tell, log) = mpsc::channel();
+        std::thread::spawn(move || lines.into_iter().try_for_each(|line| tell.send(line)));
+        let running = Self { place, child, log };
         let line = running.said("sidering ready");
         (running, line)
     }
 
     /// The next line of its log with that text.
     #[track_caller]
-    fn said(&mut self, text: &str) -> String {
-        let mut seen = String::new();
+    fn said(&self, text: &str) -> String {
+        let (deadline, mut seen) = (Instant::now() + PATIENCE, Vec::new());
         loop {
-            let mut line = String::new();
-            let read = self.log.read_line(&mut line).unwrap();
-            assert!(read > 0, "it never said {text:?}: {seen}");
-            if line.contains(text) {
-                return line;
+            match self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push(line),
+                Err(why) => panic!("it never said {text:?} ({why}): {seen:#?}"),
             }
-            seen += &line;
         }
     }
 
@@ -67,7 +71,16 @@ impl<'a> Running<'a> {
         assert!(sent.success());
     }
 
+    #[track_caller]
     fn exit_code(mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end"),
+            }
+        }
         self.child.wait().unwrap().code()
     }
 }
@@ -215,7 +228,7 @@ fn every_metric_is_documented_and_every_documented_metric_exists() {
 #[test]
 fn a_reload_is_taken_or_named_by_its_line() {
     let place = Place::new();
-    let (mut running, _) = Running::start(&place);
+    let (running, _) = Running::start(&place);
     place.write("mesh/strict.yaml", &STRICT.replace("STRICT", "STRIKT"));
     let said = running.said("resources refused, snapshot 1 stays");
     assert!(said.contains("mesh/strict.yaml:4:"), "{said}");
@@ -282,7 +295,7 @@ fn a_socket_that_a_crash_left_behind_is_replaced() {
 #[test]
 fn a_drained_sidecar_is_not_ready_and_stays_until_it_is_terminated() {
     let place = Place::new();
-    let (mut running, _) = Running::start(&place);
+    let (running, _) = Running::start(&place);
     let said = running.ask(&["drain"]);
     said.is(0, &[]);
     assert_eq!(said.out, "drained\n");
