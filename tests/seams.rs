@@ -93,6 +93,7 @@ fn each_driver<Fut: Future<Output = ()>>(test: impl Fn() -> Fut) {
 /// Every library that is compiled in, with every one.
 fn pairs() -> impl Iterator<Item = (Backend, Backend)> {
     let backends = Backend::compiled();
+    assert_eq!(backends.len(), 2, "between libraries takes both of them: {backends:?}");
     backends.iter().flat_map(move |&client| backends.iter().map(move |&server| (client, server)))
 }
 

@@ -60,7 +60,7 @@ fn a_second_sigterm_ends_at_once(run: Run) {
     pair.server.signal_terminate();
     pair.server.said("drain");
     pair.server.signal_terminate();
-    pair.server.wait_exit();
+    assert_eq!(pair.server.wait_exit().code(), Some(1));
     assert!(busy.read_to_end().unwrap_or_default().is_empty());
 }
 
