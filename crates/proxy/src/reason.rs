@@ -145,7 +145,7 @@ reasons! {
     UnsupportedVersion "unsupported-version" 505 "DPE" false true;
     /// The request asks for something that we do not do yet.
     NotImplemented "not-implemented" 501 "DPE" false true;
-    /// The client did not send its request's head in time.
+    /// The client did not send its request's head or body in time.
     RequestTimeout "request-timeout" 408 "DI" false true;
     /// The upstream closed before it answered.
     UpstreamClosed "upstream-closed" 503 "UC" true false;
