@@ -22,14 +22,15 @@ fn an_idle_connection_holds_no_buffer() {
         client.write_all(request.as_bytes()).await.unwrap();
 
         let cx = &mut Context::from_waker(Waker::noop());
-        let mut connection = shared.borrow_mut();
         let drain = Drain::new();
-        assert!(connection.poll_request(&drain, cx).is_ready());
-        while !connection.is_ended() {
-            assert!(connection.poll_data(cx).is_ready());
+        {
+            let mut connection = shared.borrow_mut();
+            assert!(connection.poll_request(&drain, cx).is_ready());
+            while !connection.is_ended() {
+                assert!(connection.poll_data(cx).is_ready());
+            }
+            connection.respond_full(&ResponseHead::new(200), body.as_bytes(), false);
         }
-        connection.respond_full(&ResponseHead::new(200), body.as_bytes(), false);
-        drop(connection);
         poll_fn(|cx| shared.borrow_mut().poll_flush(cx)).await.unwrap();
         let mut connection = shared.borrow_mut();
         assert!(connection.poll_request(&drain, cx).is_pending());
