@@ -9,6 +9,9 @@ const ALWAYS: [&str; 6] =
 /// Removes Connection and every header it names, Keep-Alive, Proxy-Connection, Transfer-Encoding, Upgrade, and TE
 /// except for `trailers`. A WebSocket upgrade is `RequestHead::websocket`, so it is not lost by this.
 pub fn strip_hop_by_hop(headers: &mut Headers) {
+    if !headers.raw().any(|(name, _)| concerns_one_hop(name)) {
+        return;
+    }
     let named: Vec<String> =
         headers.get_all("connection").flat_map(tokens).map(str::to_ascii_lowercase).collect();
     let trailers = headers.get_all("te").flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
@@ -26,6 +29,12 @@ pub fn strip_hop_by_hop(headers: &mut Headers) {
     if trailers && !te_kept {
         headers.append(&TE, "trailers");
     }
+}
+
+/// Most heads have none of these, and most names differ from all of them in length already.
+fn concerns_one_hop(name: &[u8]) -> bool {
+    let is = |other: &str| name.len() == other.len() && name.eq_ignore_ascii_case(other.as_bytes());
+    is("te") || ALWAYS.iter().any(|always| is(always))
 }
 
 const TE: crate::HeaderName = crate::HeaderName::from_static("te");

@@ -12,6 +12,8 @@ use crate::{HeaderName, Headers, Length, Limits, Malformed, RequestHead, Respons
 
 /// The most headers that are ever taken apart.
 const HEADERS_MAX: usize = 128;
+/// As many as most heads have: room for them is made faster.
+const HEADERS_USUAL: usize = 24;
 const HOST: HeaderName = HeaderName::from_static("host");
 
 /// How far a head or trailer section was searched for its end, so that no byte is looked at twice.
@@ -264,8 +266,24 @@ fn fields<'a>(
     seen: &mut Seen<'a>,
 ) -> Result<Headers, Malformed> {
     let limit = limits.headers.min(HEADERS_MAX);
-    let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let parsed = match httparse::parse_headers(section, &mut slots[..limit]) {
+    let mut slots = [httparse::EMPTY_HEADER; HEADERS_USUAL];
+    match fields_into(&mut slots[..limit.min(HEADERS_USUAL)], wire, section, seen) {
+        Err(Malformed::TooManyHeaders { limit: tried }) if tried < limit => {
+            let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
+            fields_into(&mut slots[..limit], wire, section, seen)
+        }
+        parsed => parsed,
+    }
+}
+
+fn fields_into<'a>(
+    slots: &mut [httparse::Header<'a>],
+    wire: &Bytes,
+    section: &'a [u8],
+    seen: &mut Seen<'a>,
+) -> Result<Headers, Malformed> {
+    let limit = slots.len();
+    let parsed = match httparse::parse_headers(section, slots) {
         Ok(httparse::Status::Complete((used, parsed))) if used == section.len() => parsed,
         Ok(_) => return Err(Malformed::LineEnding),
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooManyHeaders { limit }),
