@@ -1,7 +1,13 @@
 //! HTTP/1.1 through both sidecars: what goes in comes out, whatever its framing.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
 use sidering_tests::{
-    Answer, Connection, HOST, Origin, Pair, Run, curl, on_both_drivers, on_every_backend, s_client,
+    Answer, Connection, HOST, Origin, Pair, Run, TcpOrigin, curl, on_both_drivers, on_every_backend, s_client,
 };
 
 on_every_backend!(a_request_reaches_the_application_with_the_callers_identity, curl_gets_through);
@@ -19,6 +25,8 @@ on_both_drivers!(
     duplicate_headers_keep_their_order_and_case,
     a_body_that_ends_with_the_connection_arrives_whole,
     expect_continue_is_passed_on,
+    expect_continue_arrives_before_the_body_is_sent,
+    an_upload_that_nobody_reads_holds_up_nobody_else,
     a_malformed_request_is_answered_400_and_goes_no_further,
     connection_close_is_honoured,
 );
@@ -163,6 +171,64 @@ fn a_body_that_ends_with_the_connection_arrives_whole(run: Run) {
         // Without a length of its own the reply may take the connection with it.
         connection = pair.http();
     }
+}
+
+fn expect_continue_arrives_before_the_body_is_sent(run: Run) {
+    let pair = Pair::start(run);
+    let application = TcpOrigin::start(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line)?;
+        }
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        reader.read_exact(&mut [0; 4])?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    });
+    pair.put_behind(application.address());
+    let mut client = pair.http();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: {HOST}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+    ));
+    assert_eq!(client.head().0, 100);
+    assert_eq!(client.send("body").reply_to("POST").text(), "ok");
+}
+
+fn an_upload_that_nobody_reads_holds_up_nobody_else(run: Run) {
+    let pair = Pair::start(run);
+    let stuck = pair.http();
+    let (silent, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let application = TcpOrigin::start(move |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        if line.starts_with("POST") {
+            // Reads no further until the test is over.
+            let _ = held.lock().map(|held| held.recv());
+            return Ok(());
+        }
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line)?;
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+    });
+    pair.put_behind(application.address());
+    let upload = thread::spawn(move || {
+        let mut stuck = stuck;
+        stuck.send(format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100000000\r\n\r\n"));
+        // Until nothing more is taken.
+        stuck.stream().set_write_timeout(Some(Duration::from_secs(1))).expect("a timeout can be set");
+        while stuck.stream().write(&[b'x'; 65536]).is_ok() {}
+        stuck
+    });
+    let stuck = upload.join().expect("writing ends");
+    for _ in 0..3 {
+        assert_eq!(pair.get("/").text(), "ok");
+    }
+    drop((stuck, silent));
 }
 
 fn expect_continue_is_passed_on(run: Run) {

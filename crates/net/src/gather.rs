@@ -9,20 +9,23 @@ use std::task::{Context, Poll, Waker};
 
 use crate::core::Core;
 
+/// Every so many rounds sockets and timers have their turn, so that no writer can keep a core from them.
+const ROUNDS: u64 = 16;
+
 /// One writer's place in the gathering; empty between two writes.
 #[derive(Debug, Default)]
 pub struct Gather(Option<u64>);
 
 impl Gather {
     /// Ready once every task that was ready when this was first asked has run; outside a worker, where there is no
-    /// other, at once. Costs no system call. Asked again after that it waits anew.
+    /// other, at once. Costs a system call seldom. Asked again after that it waits anew.
     pub fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(core) = Core::try_current() else { return Poll::Ready(()) };
         let round = core.gathering.round.get();
         match self.0 {
             None => {
                 self.0 = Some(round);
-                core.gathering.join(cx.waker());
+                core.gathering.join(&core, cx.waker());
                 Poll::Pending
             }
             Some(joined) if joined == round => Poll::Pending,
@@ -44,11 +47,18 @@ pub(crate) struct Gathering {
 }
 
 impl Gathering {
-    fn join(&self, waker: &Waker) {
-        let mut waiting = self.waiting.borrow_mut();
-        waiting.push(waker.clone());
-        // It goes to the end of the runtime's queue, behind everybody who is ready now.
-        if let (1, Some(ender)) = (waiting.len(), &*self.ender.borrow()) {
+    fn join(&self, core: &Core, waker: &Waker) {
+        let first = {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.push(waker.clone());
+            waiting.len() == 1
+        };
+        let ender = self.ender.borrow();
+        let (true, Some(ender)) = (first, &*ender) else { return };
+        if self.round.get().is_multiple_of(ROUNDS) {
+            core.later(ender);
+        } else {
+            // It goes to the end of the runtime's queue, behind everybody who is ready now.
             ender.wake_by_ref();
         }
     }
@@ -80,7 +90,9 @@ pub(crate) async fn end_rounds(core: Rc<Core>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Driver, block_on, spawn_local, yield_now};
+    use std::time::Duration;
+
+    use crate::{Driver, block_on, now, sleep_until, spawn_local, yield_now};
 
     #[test]
     fn nobody_goes_on_before_all_who_are_ready_have_come_so_far() {
@@ -110,6 +122,22 @@ mod tests {
             })
             .unwrap();
             assert_eq!(*told.borrow(), "aaabbbccc".repeat(2), "{driver}");
+        }
+    }
+
+    #[test]
+    fn a_writer_that_never_stops_leaves_sockets_and_timers_their_turn() {
+        for driver in [Driver::IoUring, Driver::Epoll] {
+            block_on(driver, async {
+                spawn_local(async {
+                    let mut gather = Gather::default();
+                    loop {
+                        poll_fn(|cx| gather.poll_gathered(cx)).await;
+                    }
+                });
+                sleep_until(now() + Duration::from_millis(20)).await;
+            })
+            .unwrap();
         }
     }
 

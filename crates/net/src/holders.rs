@@ -10,11 +10,23 @@ use crate::SocketId;
 /// The state of a listening socket in the table (`TCP_LISTEN`).
 const LISTEN: &str = "0A";
 
-/// The sockets of this network namespace that listen on `wanted` or on an address of its family that overlaps with it.
+/// The sockets of this network namespace that listen on `wanted` or on an address that overlaps with it. An IPv6 socket
+/// may take IPv4 connections too; whether one on `::` does is not in the table, so it counts.
 pub(crate) fn of(wanted: SocketAddr) -> io::Result<Vec<SocketId>> {
-    let table = if wanted.is_ipv4() { "tcp" } else { "tcp6" };
-    let table = fs::read_to_string(format!("/proc/thread-self/net/{table}"))?;
-    table.lines().skip(1).filter_map(|row| listening(row, wanted).transpose()).collect()
+    let tables: &[&str] = if wanted.is_ipv4() { &["tcp", "tcp6"] } else { &["tcp6"] };
+    let mut found = Vec::new();
+    for table in tables {
+        let table = match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
+            Ok(table) => table,
+            // A kernel without IPv6.
+            Err(error) if *table == "tcp6" && error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for row in table.lines().skip(1) {
+            found.extend(listening(row, wanted)?);
+        }
+    }
+    Ok(found)
 }
 
 /// `None` unless the row is of such a socket; the columns are described in proc_pid_net(5).
@@ -30,9 +42,11 @@ fn listening(row: &str, wanted: SocketAddr) -> io::Result<Option<SocketId>> {
     Ok(Some(SocketId(inode)))
 }
 
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let same = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    same && a.port() == b.port()
+fn overlap(listening: SocketAddr, wanted: SocketAddr) -> bool {
+    let (is, other) = (listening.ip().to_canonical(), wanted.ip());
+    let same_family = is.is_ipv4() == other.is_ipv4();
+    let same = is == other || is.is_unspecified() || (same_family && other.is_unspecified());
+    same && listening.port() == wanted.port()
 }
 
 /// `0100007F:1F90`: words of the address as this machine reads them, and the port.
@@ -77,6 +91,18 @@ mod tests {
             assert_eq!(of((own, port).into()).unwrap(), [id(&listener)]);
             assert_eq!(of((any, port).into()).unwrap(), [id(&listener)]);
             assert_eq!(of((other, port).into()).unwrap(), []);
+        }
+    }
+
+    #[test]
+    fn a_socket_of_the_other_family_is_found_where_it_takes_ours() {
+        for (listens, found) in [("::", true), ("::ffff:127.0.0.1", true), ("::1", false)] {
+            let listener = TcpListener::bind((listens, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            for wanted in ["127.0.0.1", "0.0.0.0"] {
+                let wanted = SocketAddr::new(wanted.parse().unwrap(), port);
+                assert_eq!(of(wanted).unwrap() == [id(&listener)], found, "{listens} {wanted}");
+            }
         }
     }
 }

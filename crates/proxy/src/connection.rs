@@ -98,6 +98,8 @@ impl Connection {
             application_protocols: sniffed.application_protocols.clone(),
         });
         self.decided.borrow_mut().facts = Some(facts.clone());
+        // Its request was on its way already: it is served, and the connection ends after it.
+        self.abort.withdraw(|why| why.reason == Reason::Draining);
         let live = self.core.live();
         let chain =
             accept(&live.snapshot, &self.listener, &facts).map_err(|refusal| Refused::decided(&refusal))?;

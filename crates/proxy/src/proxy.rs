@@ -243,11 +243,16 @@ impl Proxy {
         sockets: Vec<Vec<(SocketKey, BoundListener)>>,
     ) -> Result<(), PublishRefusal> {
         let (switched, answers) = mpsc::channel();
+        // Those that live get it all the same.
+        let mut gone = false;
         for (commands, bound) in self.0.commands.iter().zip(sockets) {
             let command = Command::Switch { live: live.clone(), bound, switched: switched.clone() };
-            commands.send(command).map_err(|_| PublishRefusal::ShuttingDown)?;
+            gone |= commands.send(command).is_err();
         }
         drop(switched);
+        if gone {
+            return Err(PublishRefusal::ShuttingDown);
+        }
         let until = Instant::now() + SWITCH_TIME;
         let mut silent: Vec<usize> = (0..self.0.cores.len()).collect();
         while let Ok(core) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {

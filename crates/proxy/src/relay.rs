@@ -158,6 +158,10 @@ fn poll_answer(
     if let Poll::Ready(Err(cut)) = upload.poll(cx, &mut request.body, &mut exchange.upload) {
         return Poll::Ready(Err(cut));
     }
+    // An interim response that has not left yet.
+    if let Poll::Ready(Err(failure)) = request.responder.poll_flush(cx) {
+        return Poll::Ready(Err(Cut::Downstream(failure)));
+    }
     loop {
         let Poll::Ready(head) = exchange.poll_head(cx) else {
             ready!(request.body.poll_gone(cx));

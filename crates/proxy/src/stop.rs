@@ -36,6 +36,11 @@ impl<T> Stop<T> {
         self.why.borrow_mut().take()
     }
 
+    /// Takes it back if it was given for a reason that `is` no more.
+    pub(crate) fn withdraw(&self, is: impl FnOnce(&T) -> bool) {
+        self.why.borrow_mut().take_if(|why| is(why));
+    }
+
     /// Ready once it was given.
     pub(crate) fn poll_given(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.given() {

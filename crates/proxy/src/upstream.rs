@@ -240,13 +240,18 @@ async fn establish(
     key: Key,
     protocol: Protocol,
 ) -> Stage<(Io, Established)> {
+    let believed = |established: &Established| {
+        let live = connection.core.live();
+        established.mesh_peer().map_or(Ok(()), |peer| peer.still_believed(&live))
+    };
     let (io, established) = connect(connection, cluster, endpoint, key.clone(), protocol).await?;
-    let live = connection.core.live();
-    if established.mesh_peer().is_none_or(|peer| peer.still_believed(&live).is_ok()) {
+    if believed(&established).is_ok() {
         return Ok((io, established));
     }
-    drop((io, live));
-    connect(connection, cluster, endpoint, key, protocol).await
+    drop(io);
+    let (io, established) = connect(connection, cluster, endpoint, key, protocol).await?;
+    believed(&established)?;
+    Ok((io, established))
 }
 
 /// Connects, and speaks TLS, within the cluster's connect timeout: for both together, as Envoy.

@@ -53,6 +53,8 @@ pub(crate) struct Connection<S> {
     pub(super) reading: Patience,
     writing: Patience,
     gather: Gather,
+    /// What is queued has waited for its round.
+    gathered: bool,
 }
 
 /// What a request asked, as far as its response depends on it.
@@ -108,6 +110,7 @@ impl<S: Stream> Connection<S> {
             reading: Patience::default(),
             writing: Patience::default(),
             gather: Gather::default(),
+            gathered: false,
         }))
     }
 
@@ -206,14 +209,17 @@ impl<S: Stream> Connection<S> {
         if let Some(broken) = self.broken {
             return Poll::Ready(Err(broken.into()));
         }
-        if !self.output.is_empty() {
+        // Once, while there is little: what the stream refuses, and what is much, waits for nobody else.
+        if !self.gathered && !self.output.is_empty() && self.output.has_room() {
             ready!(self.gather.poll_gathered(cx));
+            self.gathered = true;
         }
         let before = self.sent;
         let mut step = self.output.poll_write(&mut self.io, &mut self.sent, cx);
         if self.sent > before {
             self.writing.rest();
         }
+        self.gathered &= !self.output.is_empty();
         if matches!(step, Poll::Ready(Ok(()))) {
             step = Pin::new(&mut self.io).poll_flush(cx);
         }

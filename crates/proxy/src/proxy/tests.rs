@@ -4,7 +4,10 @@ use std::os::fd::AsFd;
 use std::thread;
 
 use sidering_net::{Driver, probe};
-use sidering_policy::{Chain, ChainMatch, Direction, Filter, Transport};
+use sidering_policy::{
+    Address, BalancerKind, Chain, ChainMatch, Cluster, Direction, Discovery, Endpoint, Filter, Transport,
+    WeightedCluster,
+};
 use sidering_tls::Backend;
 
 use super::*;
@@ -25,6 +28,7 @@ on_both_drivers! {
     a_listener_that_broke_is_told_and_bound_anew
     a_listener_that_cannot_be_adopted_refuses_the_publish
     a_drain_reaches_those_that_nobody_has_accepted_yet
+    a_drain_serves_those_whose_bytes_are_there_already
     addresses_are_free_once_nothing_listens_there_any_more
     those_in_the_queue_of_a_listener_that_goes_are_refused_on_record
 }
@@ -233,6 +237,72 @@ fn a_drain_reaches_those_that_nobody_has_accepted_yet(driver: Driver) {
     for mut client in clients {
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "closed, not reset");
     }
+}
+
+fn a_drain_serves_those_whose_bytes_are_there_already(driver: Driver) {
+    let application = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = start(driver, 1);
+    let mut snapshot = listening(&["first"]);
+    forward(&mut snapshot, application.local_addr().unwrap());
+    proxy.publish(snapshot).unwrap();
+    let address = address(&proxy, "second");
+    let (mut before, mut client, mut drain) = (Vec::new(), None, None);
+    with_a_core_that_stands_still(&proxy, "first", || {
+        // More than are taken at once: the drain begins before the last one is.
+        before.extend((0..200).map(|_| connect(address)));
+        let mut stream = connect(address);
+        stream.write_all(b"ping").unwrap();
+        client = Some(stream);
+        let draining = proxy.clone();
+        drain = Some(thread::spawn(move || draining.drain(PATIENCE)));
+        until(|| proxy.status().draining.then_some(()));
+    });
+    let (mut served, _) = application.accept().unwrap();
+    served.set_read_timeout(Some(PATIENCE)).unwrap();
+    served.read_exact(&mut [0; 4]).unwrap();
+    served.write_all(b"pong").unwrap();
+    drop(served);
+    let mut answer = Vec::new();
+    client.unwrap().read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"pong");
+    assert!(drain.unwrap().join().unwrap());
+}
+
+/// Adds a listener that takes plain bytes to `application`.
+fn forward(snapshot: &mut Snapshot, application: SocketAddr) {
+    let endpoint = Endpoint { address: Address::Tcp(application), weight: 1, tls: None, origin: origin() };
+    let cluster = Cluster {
+        name: "inbound|9||".into(),
+        discovery: Discovery::Static(vec![Arc::new(endpoint)]),
+        balancer: BalancerKind::default(),
+        connect_timeout: PATIENCE,
+        idle_timeout: None,
+        tcp_idle_timeout: None,
+        max_connections: None,
+        max_requests_per_connection: None,
+        origin: origin(),
+    };
+    let to = WeightedCluster { cluster: cluster.name.clone(), weight: 1 };
+    snapshot.clusters.insert(cluster.name.clone(), Arc::new(cluster));
+    let chain = Chain {
+        name: "raw".into(),
+        matches: ChainMatch::default(),
+        tls: None,
+        filter: Filter::Tcp(vec![to].into()),
+        authorization: Arc::default(),
+        origin: origin(),
+    };
+    let second = Listener {
+        name: "second".into(),
+        bind: BindAddress::Tcp(([127, 0, 0, 1], 0).into()),
+        direction: Direction::Inbound,
+        captures: false,
+        // Told apart by the first bytes, so that these are waited for.
+        chains: [listening(&["tls"]).listeners[0].chains[0].clone(), Arc::new(chain)].into(),
+        detection_timeout: Some(10 * PATIENCE),
+        origin: origin(),
+    };
+    snapshot.listeners.push(Arc::new(second));
 }
 
 fn those_in_the_queue_of_a_listener_that_goes_are_refused_on_record(driver: Driver) {
