@@ -84,8 +84,19 @@ fn swapped_symlinks_are_followed(run: Run) {
         fs::rename(directory.path().join("..next"), directory.path().join("..data"))
             .expect("a link can be swapped");
     });
-    Connection::to(subnet.address(2, 18080)).send("GET / HTTP/1.1\r\n\r\n").expect_closed_without_a_byte();
+    let refused = || {
+        Connection::to(subnet.address(2, 18080))
+            .send("GET / HTTP/1.1\r\n\r\n")
+            .expect_closed_without_a_byte();
+    };
+    refused();
     sidecar.refusal("plaintext-to-strict");
+    // To nothing: what was there stays.
+    symlink("gone/mesh", directory.path().join("..next")).expect("a link can be made");
+    fs::rename(directory.path().join("..next"), directory.path().join("..data"))
+        .expect("a link can be swapped");
+    sidecar.wait_stale("mesh");
+    refused();
 }
 
 fn a_new_listener_opens_and_an_old_one_closes(run: Run) {

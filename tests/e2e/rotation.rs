@@ -81,15 +81,25 @@ fn a_rotation_while_a_connection_is_being_made_fails_nothing(run: Run) {
 
 fn a_key_that_does_not_fit_keeps_the_old_pair(run: Run) {
     let pair = Pair::start(run);
-    let (certificate, key, serial) = pair.pki.sign("server", &Leaf::workload("default", "server"));
-    fs::write(&pair.server_files.key, key).expect("the file can be written");
-    pair.server.wait_status("a pair that does not fit", |status| status["certificate"]["stale"].is_string());
-    assert_eq!(presented(&pair), pair.server_files.serial);
-    assert_eq!(pair.get("/").status, 200);
-    fs::write(&pair.server_files.certificate, certificate).expect("the file can be written");
-    pair.server
-        .wait_status("the new certificate", |status| status["certificate"]["serial"] == serial.as_str());
-    assert_eq!(presented(&pair), serial);
+    let mut before = pair.server_files.serial.clone();
+    for key_first in [true, false] {
+        let (certificate, key, serial) = pair.pki.sign("server", &Leaf::workload("default", "server"));
+        let mut halves = [(&pair.server_files.key, key), (&pair.server_files.certificate, certificate)];
+        if !key_first {
+            halves.reverse();
+        }
+        let [(first, text), (second, other)] = halves;
+        fs::write(first, text).expect("the file can be written");
+        pair.server
+            .wait_status("a pair that does not fit", |status| status["certificate"]["stale"].is_string());
+        assert_eq!(presented(&pair), before);
+        assert_eq!(pair.get("/").status, 200);
+        fs::write(second, other).expect("the file can be written");
+        pair.server
+            .wait_status("the new certificate", |status| status["certificate"]["serial"] == serial.as_str());
+        assert_eq!(presented(&pair), serial);
+        before = serial;
+    }
 }
 
 fn another_bundle_closes_those_it_does_not_know(run: Run) {
