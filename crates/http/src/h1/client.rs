@@ -49,7 +49,7 @@ impl<S: Stream> Connection<S> {
         match self.poll_flush(cx) {
             Poll::Ready(Err(failure @ Failure::Closed)) => return Poll::Ready(Err(failure)),
             // What comes before a byte of the request has left is no answer to it.
-            Poll::Pending if self.sent == 0 => return Poll::Pending,
+            Poll::Pending if self.sent == 0 && self.waits_for_others() => return Poll::Pending,
             _ => {}
         }
         if self.upgraded || !self.decoder.is_waiting() {

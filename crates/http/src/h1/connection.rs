@@ -209,8 +209,7 @@ impl<S: Stream> Connection<S> {
         if let Some(broken) = self.broken {
             return Poll::Ready(Err(broken.into()));
         }
-        // Once, while there is little: what the stream refuses, and what is much, waits for nobody else.
-        if !self.gathered && !self.output.is_empty() && self.output.has_room() {
+        if self.waits_for_others() {
             ready!(self.gather.poll_gathered(cx));
             self.gathered = true;
         }
@@ -238,6 +237,12 @@ impl<S: Stream> Connection<S> {
         self.keep_alive = false;
         self.broken = Some(broken);
         Poll::Ready(Err(failure))
+    }
+
+    /// Whether what is queued lets other tasks write first: once, while it is little. What the stream refuses, and what is
+    /// much, waits for nobody.
+    pub(super) fn waits_for_others(&self) -> bool {
+        !self.gathered && !self.output.is_empty() && self.output.has_room()
     }
 
     /// Queues the end of the body being sent; ready when all of it is with the stream.
