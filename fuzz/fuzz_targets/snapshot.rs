@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sidering_istio::{CaptureListeners, Effective, MeshConfig, Source, Workload, compile, parse};
+use sidering_policy::Position;
 
 fuzz_target!(|text: &str| {
     let (resources, _) = parse(&[Source { file: "fuzz.yaml".into(), text }]);
@@ -13,10 +14,11 @@ fuzz_target!(|text: &str| {
         labels: [("app".to_owned(), "orders".to_owned())].into(),
         addresses: vec![[127, 0, 0, 2].into()],
     };
-    let capture = CaptureListeners {
-        inbound: Some(([0, 0, 0, 0], 15006).into()),
-        outbound: Some(([0, 0, 0, 0], 15001).into()),
+    let at = |port: u16| {
+        let position = Position { file: "sidering.yaml".into(), line: 1, column: 1 };
+        Some((([0, 0, 0, 0], port).into(), position))
     };
+    let capture = CaptureListeners { inbound: at(15006), outbound: at(15001) };
     let effective = Effective::of(&resources, &MeshConfig::default(), &workload);
     for capture in [CaptureListeners::default(), capture] {
         let _ = compile(&effective, &capture, &|_| Err("no files here".into()));
