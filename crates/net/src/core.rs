@@ -28,8 +28,6 @@ pub(crate) struct Core {
     /// Who waits for another thread's sign.
     bells: RefCell<Vec<(Arc<AtomicBool>, Waker)>>,
     tasks: RefCell<Tasks>,
-    /// Sockets dropped with an operation in the ring, whose end is awaited.
-    buried: Cell<usize>,
     ending: Cell<bool>,
     ended: Cell<bool>,
 }
@@ -52,7 +50,6 @@ impl Core {
             gathering: Gathering::default(),
             bells: RefCell::default(),
             tasks: RefCell::default(),
-            buried: Cell::new(0),
             ending: Cell::new(false),
             ended: Cell::new(false),
         })
@@ -150,20 +147,9 @@ impl Core {
         })));
     }
 
-    /// Lets `f`, which holds what is left of a socket, run to its end, whatever else ends meanwhile.
-    pub(crate) fn bury(f: impl Future<Output = ()> + 'static) {
-        // Without a core its ring is gone too, and took the operations along.
-        let Some(core) = Self::try_current().filter(|core| !core.ended.get()) else { return };
-        core.buried.set(core.buried.get() + 1);
-        drop(runtime::spawn(async move {
-            f.await;
-            core.buried.set(core.buried.get() - 1);
-        }));
-    }
-
     async fn end(&self) {
         self.ending.set(true);
-        while self.buried.get() > 0 || self.tasks.borrow().count() > 0 {
+        while self.tasks.borrow().count() > 0 {
             let wakers: Vec<Waker> = self.tasks.borrow().wakers.iter().flatten().cloned().collect();
             wakers.into_iter().for_each(Waker::wake);
             crate::yield_now().await;

@@ -6,12 +6,12 @@ use std::{fmt, io};
 use crate::Failure;
 use crate::sys::ring;
 
-/// How a core waits for its sockets.
+/// What a core's runtime waits in, for timers and for the epoll set of its sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Driver {
-    /// POLL operations kept armed on an io_uring.
+    /// An io_uring.
     IoUring,
-    /// An edge-triggered epoll set.
+    /// Another epoll set.
     Epoll,
 }
 

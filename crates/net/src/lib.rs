@@ -11,7 +11,6 @@ mod mailbox;
 mod pin;
 mod prefixed;
 mod relay;
-mod ring;
 mod runtime;
 mod scratch;
 mod set;

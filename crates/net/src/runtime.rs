@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use monoio::net::TcpStream;
 use monoio::time::TimeDriver;
 use monoio::{FusionRuntime, IoUringDriver, LegacyDriver, RuntimeBuilder};
 
-use crate::sys::{self, ring};
+use crate::sys::ring;
 use crate::{Driver, Failure};
 
 /// Which of a socket's two directions.
@@ -65,7 +65,7 @@ impl Sleep {
     }
 }
 
-/// A descriptor that the driver can wait for. The driver closes it, after what is in flight for it.
+/// A descriptor whose readiness the driver waits for. The driver closes it, after what is in flight for it.
 pub(crate) struct Pollable(TcpStream);
 
 impl Pollable {
@@ -74,30 +74,18 @@ impl Pollable {
         TcpStream::from_std(fd.into()).map(Self)
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        sys::borrow(&self.0)
-    }
-
-    /// Waits in the ring, with one POLL operation. It ends also when that fails: the socket call will say why.
-    pub(crate) async fn ready(&self, direction: Direction) {
-        let _ = match direction {
-            Direction::Read => self.0.readable(false).await,
-            Direction::Write => self.0.writable(false).await,
-        };
-    }
-
-    /// Waits until an epoll set that is drained after each return has something.
+    /// Waits until an epoll set that is drained after each return has something. It ends also when waiting fails:
+    /// the set will say why.
     pub(crate) async fn has_events(&self, driver: Driver) {
-        if driver == Driver::Epoll {
-            // Asking the kernel once clears the runtime's own idea of readiness, which we never clear by reading;
-            // waiting without asking again saves a call per turn.
-            let asked =
-                std::future::poll_fn(|cx| Poll::Ready(pin!(self.0.readable(false)).poll(cx).is_ready()));
-            if !asked.await {
-                let _ = self.0.readable(true).await;
-            }
+        // On a ring this is one POLL operation. On epoll, asking the kernel once clears the runtime's own idea of
+        // readiness, which we never clear by reading; waiting without asking again saves a call per turn.
+        if driver == Driver::IoUring {
+            let _ = self.0.readable(false).await;
             return;
         }
-        self.ready(Direction::Read).await;
+        let asked = std::future::poll_fn(|cx| Poll::Ready(pin!(self.0.readable(false)).poll(cx).is_ready()));
+        if !asked.await {
+            let _ = self.0.readable(true).await;
+        }
     }
 }

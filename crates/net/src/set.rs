@@ -1,11 +1,11 @@
-//! Our own edge-triggered epoll set, one per core: who is ready, nothing about bytes. Holds the listeners and the
-//! doorbell under both drivers, and every socket under the epoll driver.
+//! Our own edge-triggered epoll set, one per core: who is ready, nothing about bytes. It holds every socket and the
+//! doorbell; under both drivers the runtime waits for its one descriptor.
 
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use crate::core::Core;
 use crate::runtime::Direction;
@@ -161,13 +161,29 @@ impl Registered {
         }
     }
 
-    /// The direction was tried and there is nothing more, until the next event.
+    /// A call found nothing, or took all there was: wait for the next event.
     pub(crate) fn clear(&self, direction: Direction) {
         let open = match direction {
             Direction::Read => READABLE,
             Direction::Write => WRITABLE,
         };
         self.slot.with(|slot| slot.ready &= !open);
+    }
+
+    /// Waits until `call` does not answer EAGAIN.
+    pub(crate) fn poll_call<T>(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(self.poll_ready(direction, cx));
+            match call(self.fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.clear(direction),
+                result => return Poll::Ready(result),
+            }
+        }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, SockRef};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-use crate::core::Core;
-use crate::ring::Polled;
 use crate::runtime::Direction;
 use crate::set::Registered;
 use crate::sys::socket;
-use crate::{Driver, Failure, now, sleep_until};
+use crate::{Failure, now, sleep_until};
 
 /// A two-way byte stream. Flush before sleeping: a layer may hold sealed bytes.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {
@@ -58,62 +56,8 @@ impl<S: Stream + ?Sized> Stream for Box<S> {
 
 /// A connected stream socket, TCP (without Nagle's delay) or Unix, that belongs to this core.
 pub struct TcpStream {
-    socket: Socket,
+    socket: Registered,
     peer: SocketAddr,
-}
-
-/// A socket and who says when it is ready. This is the seam between the two drivers.
-enum Socket {
-    Set(Registered),
-    Ring(Polled),
-}
-
-impl Socket {
-    /// `ready` says which directions to try before waiting for them.
-    fn new(fd: OwnedFd, ready: &[Direction]) -> io::Result<Self> {
-        match Core::current().driver {
-            Driver::Epoll => Registered::new(fd, ready).map(Self::Set),
-            Driver::IoUring => Polled::new(fd, ready).map(Self::Ring),
-        }
-    }
-
-    fn poll_ready(&mut self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Set(registered) => registered.poll_ready(direction, cx),
-            Self::Ring(polled) => polled.poll_ready(direction, cx),
-        }
-    }
-
-    /// A call found nothing, or took all there was: wait for the next event.
-    fn clear(&mut self, direction: Direction) {
-        match self {
-            Self::Set(registered) => registered.clear(direction),
-            Self::Ring(polled) => polled.clear(direction),
-        }
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Set(registered) => registered.fd(),
-            Self::Ring(polled) => polled.fd(),
-        }
-    }
-
-    /// Waits until `call` does not answer EAGAIN.
-    fn poll_call<T>(
-        &mut self,
-        direction: Direction,
-        cx: &mut Context<'_>,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> Poll<io::Result<T>> {
-        loop {
-            ready!(self.poll_ready(direction, cx));
-            match call(self.fd()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.clear(direction),
-                result => return Poll::Ready(result),
-            }
-        }
-    }
 }
 
 /// How long to wait for a place in the full backlog of a Unix socket, of which no event tells.
@@ -134,7 +78,7 @@ impl TcpStream {
         };
         // Most protocols let the client speak first: there is nothing to read yet.
         let ready: &[Direction] = if connected { &[Direction::Write] } else { &[] };
-        let mut stream = Self { socket: Socket::new(fresh.into(), ready)?, peer: address };
+        let stream = Self { socket: Registered::new(fresh.into(), ready)?, peer: address };
         if !connected {
             let writable = poll_fn(|cx| stream.socket.poll_ready(Direction::Write, cx));
             crate::deadline(deadline, writable).await.map_err(|_| Failure::TimedOut)?;
@@ -159,7 +103,7 @@ impl TcpStream {
             let fresh = socket::stream_socket(Domain::UNIX)?;
             match fresh.connect(&address) {
                 Ok(()) => {
-                    let socket = Socket::new(fresh.into(), &[Direction::Write])?;
+                    let socket = Registered::new(fresh.into(), &[Direction::Write])?;
                     return Ok(Self { socket, peer: socket::UNSPECIFIED });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && now() < deadline => {
@@ -173,7 +117,7 @@ impl TcpStream {
 
     /// A connection just accepted: its client may have sent something already.
     pub(crate) fn accepted(fd: OwnedFd, peer: SocketAddr) -> io::Result<Self> {
-        Ok(Self { socket: Socket::new(fd, &[Direction::Read, Direction::Write])?, peer })
+        Ok(Self { socket: Registered::new(fd, &[Direction::Read, Direction::Write])?, peer })
     }
 
     /// The other end; unspecified for Unix sockets.

@@ -34,12 +34,6 @@ impl Doorbell {
     }
 }
 
-/// The descriptor that `owner` owns.
-pub(crate) fn borrow<T: AsRawFd>(owner: &T) -> BorrowedFd<'_> {
-    // SAFETY: the owner keeps its descriptor open for as long as it is borrowed.
-    unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
-}
-
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -48,9 +48,8 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAdd
     Ok((socket, peer.as_socket().unwrap_or(UNSPECIFIED)))
 }
 
-/// Ends a TCP connection with a reset at once, whoever else still refers to the socket, such as an operation in
-/// a ring: dissolving the association does so (tcp(7), `AF_UNSPEC`), while closing would wait for the last
-/// reference. On other sockets it does nothing.
+/// Ends a TCP connection with a reset at once, whenever its descriptor is closed: dissolving the association does so
+/// (tcp(7), `AF_UNSPEC`). On other sockets it does nothing.
 pub(crate) fn reset(fd: BorrowedFd<'_>) {
     // Both fail only on sockets that are no TCP connection any more.
     let _ = SockRef::from(&fd).set_linger(Some(Duration::ZERO));
