@@ -11,6 +11,7 @@ mod http;
 mod lifecycle;
 mod naming;
 mod peer_authentication;
+mod policy;
 mod reasons;
 mod records;
 mod reload;

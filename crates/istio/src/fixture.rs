@@ -139,6 +139,7 @@ pub(crate) fn authorized(chain: &Chain, asks: &Asks<'_>) -> Result<Permit, Refus
         authority: asks.host,
         path: asks.path,
         remote_ip: facts.peer.0.ip(),
+        token: sidering_policy::Token::default(),
         header: &|asked, found| {
             if asked == name {
                 found(value.as_bytes());

@@ -7,12 +7,17 @@ use std::sync::Arc;
 /// The DNS domain of Kubernetes services; apart from the trust domain, though both default to this.
 pub(crate) const DOMAIN: &str = "cluster.local";
 
+/// The host of a Kubernetes Service.
+pub(crate) fn full_name(name: &str, namespace: &str) -> String {
+    format!("{name}.{namespace}.svc.{DOMAIN}")
+}
+
 /// A host without a dot belongs to the namespace of the resource that names it; all else is kept as written.
 pub(crate) fn expand(host: &str, namespace: &str) -> Arc<str> {
     if host.contains('.') || host == "*" || host.parse::<IpAddr>().is_ok() {
         host.into()
     } else {
-        format!("{host}.{namespace}.svc.{DOMAIN}").into()
+        full_name(host, namespace).into()
     }
 }
 

@@ -13,8 +13,10 @@ mod read;
 mod resource;
 mod yaml;
 
-pub use compile::{CaptureListeners, compile};
+pub use compile::{CaptureListeners, Dialled, compile, dialled};
 pub use diagnostic::{Diagnostic, Severity};
 pub use effective::{Authentication, DecidedMode, Effective, Workload};
 pub use mesh::{MeshConfig, OutboundTrafficPolicy, TlsParameters};
-pub use resource::{Action, MtlsMode, Resources, Source, parse};
+pub use read::{Fields, Reader};
+pub use resource::{Action, Inline, MtlsMode, Resources, Source, TlsMode, parse, parse_with};
+pub use yaml::{Entry, Node, Value, documents};

@@ -136,7 +136,8 @@ impl MeshConfig {
         (mesh, diagnostics)
     }
 
-    fn read(&mut self, node: &Node, r: &mut Reader<'_>) {
+    /// Reads the fields of a mapping within another document over what `self` says.
+    pub fn read(&mut self, node: &Node, r: &mut Reader<'_>) {
         let mut f = r.fields(node, "mesh");
         let domain =
             |n: &Node, r: &mut Reader<'_>| r.text(n, "trustDomain").and_then(|text| read_domain(text, n, r));

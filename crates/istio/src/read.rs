@@ -11,15 +11,17 @@ use crate::yaml::{Entry, Node, Value};
 use crate::{Diagnostic, Severity};
 
 /// Where diagnostics go while one file is read.
-pub(crate) struct Reader<'d> {
-    pub(crate) file: Arc<str>,
+pub struct Reader<'d> {
+    /// The file being read.
+    pub file: Arc<str>,
     /// How bad a field is that we do not know: security resources refuse it, others name it.
-    pub(crate) unknown: Severity,
-    pub(crate) diagnostics: &'d mut Vec<Diagnostic>,
+    pub unknown: Severity,
+    /// Grows with every finding.
+    pub diagnostics: &'d mut Vec<Diagnostic>,
 }
 
 /// A mapping being read. Every field that nobody asked for is reported by [`Fields::done`].
-pub(crate) struct Fields<'n> {
+pub struct Fields<'n> {
     what: &'static str,
     entries: &'n [Entry],
     used: Vec<bool>,
@@ -27,22 +29,25 @@ pub(crate) struct Fields<'n> {
 }
 
 impl Reader<'_> {
-    pub(crate) fn position(&self, node: &Node) -> Position {
+    /// Where a node is written.
+    pub fn position(&self, node: &Node) -> Position {
         Position { file: self.file.clone(), line: node.line, column: node.column }
     }
 
-    pub(crate) fn error(&mut self, node: &Node, message: impl Into<String>) {
+    /// Reports an error at a node.
+    pub fn error(&mut self, node: &Node, message: impl Into<String>) {
         let position = self.position(node);
         self.diagnostics.push(Diagnostic::error(position, message));
     }
 
-    pub(crate) fn warning(&mut self, node: &Node, message: impl Into<String>) {
+    /// Reports a warning at a node.
+    pub fn warning(&mut self, node: &Node, message: impl Into<String>) {
         let position = self.position(node);
         self.diagnostics.push(Diagnostic::warning(position, message));
     }
 
     /// Reports fields that are not known as errors while `read` runs: for the security part of another resource.
-    pub(crate) fn strictly<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+    pub fn strictly<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.unknown, Severity::Error);
         let value = read(self);
         self.unknown = before;
@@ -54,7 +59,7 @@ impl Reader<'_> {
     }
 
     /// The fields of a mapping; none, with an error, where the node is something else.
-    pub(crate) fn fields<'n>(&mut self, node: &'n Node, what: &'static str) -> Fields<'n> {
+    pub fn fields<'n>(&mut self, node: &'n Node, what: &'static str) -> Fields<'n> {
         let entries: &[Entry] = match &node.value {
             Value::Map(entries) => entries,
             _ => {
@@ -66,7 +71,7 @@ impl Reader<'_> {
     }
 
     /// Every entry of a mapping whose keys are the user's own.
-    pub(crate) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Entry] {
+    pub fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Entry] {
         match &node.value {
             Value::Map(entries) => entries,
             _ => {
@@ -76,7 +81,8 @@ impl Reader<'_> {
         }
     }
 
-    pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+    /// The items of a list; none, with an error, where the node is something else.
+    pub fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
         match &node.value {
             Value::List(items) => items,
             _ => {
@@ -86,7 +92,8 @@ impl Reader<'_> {
         }
     }
 
-    pub(crate) fn string<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    /// A string; a number or boolean without quotes is none.
+    pub fn string<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         match &node.value {
             Value::Scalar { text, .. } if node.kind() == "a string" => Some(text),
             Value::Scalar { text, .. } if !node.is_null() => {
@@ -101,7 +108,7 @@ impl Reader<'_> {
     }
 
     /// A string that says something.
-    pub(crate) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    pub fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         let text = self.string(node, what)?;
         if text.is_empty() {
             self.error(node, format!("{what} must not be empty"));
@@ -111,17 +118,18 @@ impl Reader<'_> {
     }
 
     /// A list of strings, none of them empty, each with its node.
-    pub(crate) fn texts<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(&'n str, &'n Node)> {
+    pub fn texts<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(&'n str, &'n Node)> {
         let items = self.list(node, what);
         items.iter().filter_map(|item| self.text(item, what).map(|text| (text, item))).collect()
     }
 
     /// As [`Reader::texts`], without the nodes.
-    pub(crate) fn names(&mut self, node: &Node, what: &str) -> Vec<Arc<str>> {
+    pub fn names(&mut self, node: &Node, what: &str) -> Vec<Arc<str>> {
         self.texts(node, what).into_iter().map(|(text, _)| text.into()).collect()
     }
 
-    pub(crate) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+    /// `true` or `false`.
+    pub fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
         match &node.value {
             Value::Scalar { text, plain: true } if text == "true" => Some(true),
             Value::Scalar { text, plain: true } if text == "false" => Some(false),
@@ -132,7 +140,8 @@ impl Reader<'_> {
         }
     }
 
-    pub(crate) fn integer(&mut self, node: &Node, what: &str) -> Option<i64> {
+    /// A whole number.
+    pub fn integer(&mut self, node: &Node, what: &str) -> Option<i64> {
         let number = match &node.value {
             Value::Scalar { text, plain: true } => text.parse().ok(),
             _ => None,
@@ -144,7 +153,7 @@ impl Reader<'_> {
     }
 
     /// A number from 0, such as a weight or a limit.
-    pub(crate) fn count(&mut self, node: &Node, what: &str) -> Option<u32> {
+    pub fn count(&mut self, node: &Node, what: &str) -> Option<u32> {
         let number = self.integer(node, what)?;
         let count = u32::try_from(number).ok();
         if count.is_none() {
@@ -157,12 +166,13 @@ impl Reader<'_> {
     }
 
     /// 1 to 65535.
-    pub(crate) fn port(&mut self, node: &Node, what: &str) -> Option<u16> {
+    pub fn port(&mut self, node: &Node, what: &str) -> Option<u16> {
         let number = self.integer(node, what)?;
         self.port_of(number, node, what)
     }
 
-    pub(crate) fn port_of(&mut self, number: i64, node: &Node, what: &str) -> Option<u16> {
+    /// A number that was read, as a port.
+    pub fn port_of(&mut self, number: i64, node: &Node, what: &str) -> Option<u16> {
         let port = u16::try_from(number).ok().filter(|port| *port > 0);
         if port.is_none() {
             self.error(node, format!("{what} {number} is out of range; a port is 1 to 65535"));
@@ -171,7 +181,7 @@ impl Reader<'_> {
     }
 
     /// One of a closed set of words.
-    pub(crate) fn one_of<T: Copy>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T> {
+    pub fn one_of<T: Copy>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.string(node, what)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -182,7 +192,7 @@ impl Reader<'_> {
     }
 
     /// `1.5s`, `100ms`, `1h30m`.
-    pub(crate) fn duration(&mut self, node: &Node, what: &str) -> Option<Duration> {
+    pub fn duration(&mut self, node: &Node, what: &str) -> Option<Duration> {
         let text = self.string(node, what)?;
         let duration = parse_duration(text);
         if duration.is_none() {
@@ -192,7 +202,7 @@ impl Reader<'_> {
     }
 
     /// Labels, annotations, header edits: strings by strings.
-    pub(crate) fn strings(&mut self, node: &Node, what: &str) -> BTreeMap<String, String> {
+    pub fn strings(&mut self, node: &Node, what: &str) -> BTreeMap<String, String> {
         let entries = self.entries(node, what);
         let mut map = BTreeMap::new();
         for entry in entries {
@@ -206,7 +216,7 @@ impl Reader<'_> {
 
 impl<'n> Fields<'n> {
     /// The value of a field; `null` is the same as nothing (proto's JSON mapping).
-    pub(crate) fn get(&mut self, name: &'static str) -> Option<&'n Node> {
+    pub fn get(&mut self, name: &'static str) -> Option<&'n Node> {
         self.asked.push(name);
         let index = self.entries.iter().position(|entry| entry.key == name)?;
         self.used[index] = true;
@@ -214,14 +224,14 @@ impl<'n> Fields<'n> {
     }
 
     /// Fields that are fine and mean nothing to us.
-    pub(crate) fn allow(&mut self, names: &[&'static str]) {
+    pub fn allow(&mut self, names: &[&'static str]) {
         for name in names {
             self.get(name);
         }
     }
 
     /// Fields that Istio acts on and we do not yet: each that is written is named in a warning.
-    pub(crate) fn later(&mut self, names: &[&'static str], reader: &mut Reader<'_>) {
+    pub fn later(&mut self, names: &[&'static str], reader: &mut Reader<'_>) {
         for name in names {
             if let Some(node) = self.get(name) {
                 reader.warning(
@@ -233,7 +243,7 @@ impl<'n> Fields<'n> {
     }
 
     /// Fields that change what a match or a check means, and that we cannot evaluate.
-    pub(crate) fn refuse(&mut self, names: &[&'static str], why: &str, reader: &mut Reader<'_>) {
+    pub fn refuse(&mut self, names: &[&'static str], why: &str, reader: &mut Reader<'_>) {
         for name in names {
             if let Some(node) = self.get(name) {
                 reader.error(node, format!("`{name}` of {} is not supported: {why}", self.what));
@@ -242,12 +252,12 @@ impl<'n> Fields<'n> {
     }
 
     /// Is nothing written at all?
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.entries.iter().all(|entry| entry.value.is_null())
     }
 
     /// Reports every field that nobody asked for.
-    pub(crate) fn done(self, reader: &mut Reader<'_>) {
+    pub fn done(self, reader: &mut Reader<'_>) {
         for (entry, _) in self.entries.iter().zip(&self.used).filter(|(_, used)| !**used) {
             let mut message = format!("unknown field `{}` in {}", entry.key, self.what);
             match nearest(&entry.key, &self.asked) {

@@ -17,40 +17,52 @@ const MAX_DEPTH: usize = 64;
 
 /// A value and where it begins.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) line: u32,
-    pub(crate) column: u32,
-    pub(crate) value: Value,
+pub struct Node {
+    /// From 1.
+    pub line: u32,
+    /// From 1.
+    pub column: u32,
+    /// What was written.
+    pub value: Value,
 }
 
+/// What a node is.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
-    /// `plain`: written without quotes, so that it may be a number, a boolean or null.
+pub enum Value {
+    /// Anything but a collection.
     Scalar {
+        /// Unquoted.
         text: String,
+        /// Written without quotes, so that it may be a number, a boolean or null.
         plain: bool,
     },
+    /// Items in order.
     List(Vec<Node>),
+    /// Entries in the order written.
     Map(Vec<Entry>),
 }
 
 /// A key with its value, in the order written.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
-    pub(crate) line: u32,
-    pub(crate) column: u32,
-    pub(crate) value: Node,
+pub struct Entry {
+    /// Unquoted.
+    pub key: String,
+    /// Of the key, from 1.
+    pub line: u32,
+    /// Of the key, from 1.
+    pub column: u32,
+    /// What is written behind it.
+    pub value: Node,
 }
 
 impl Node {
     /// `null`, `~`, or nothing at all: proto's way to say "not set".
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
     /// What it is, for messages.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match &self.value {
             _ if self.is_null() => "nothing",
             Value::Map(_) => "a mapping",
@@ -74,7 +86,7 @@ fn is_number(text: &str) -> bool {
 ///
 /// # Errors
 /// The first thing that is no YAML, or more than the bounds allow.
-pub(crate) fn documents(source: &Source<'_>) -> Result<Vec<Node>, Diagnostic> {
+pub fn documents(source: &Source<'_>) -> Result<Vec<Node>, Diagnostic> {
     if source.text.len() > MAX_BYTES {
         return Err(fault(&source.file, 1, 1, "larger than 10 MiB; split the file"));
     }

@@ -8,7 +8,7 @@ use sidering_identity::PeerIdentity;
 
 use crate::evaluate::{Effect, Subject};
 use crate::rule::{Rule, RuleSet};
-use crate::{Authorization, Facts, Origin, Refusal};
+use crate::{Authorization, Facts, Origin, Refusal, Token};
 
 /// Proof that a connection or request was authorized. It can neither be made outside this module nor copied:
 ///
@@ -36,6 +36,8 @@ pub struct RequestFacts<'a> {
     pub path: &'a str,
     /// The client's address as forwarded by trusted peers; the immediate peer's otherwise.
     pub remote_ip: IpAddr,
+    /// What is known of its token.
+    pub token: Token<'a>,
     /// Every value of a header, by lower-case name, in order.
     pub header: HeaderLookup<'a>,
 }
@@ -79,6 +81,21 @@ pub fn authorize_tcp(
     peer: Option<&PeerIdentity>,
 ) -> Result<Permit, Refusal> {
     decide(rules, &Subject { facts, peer, request: None })
+}
+
+/// The dry-run rule that would deny this request, whatever the others say.
+pub fn dry_run(
+    rules: &Authorization,
+    facts: &Facts,
+    peer: Option<&PeerIdentity>,
+    request: &RequestFacts<'_>,
+) -> Option<Origin> {
+    would_deny(&rules.dry_run, &Subject { facts, peer, request: Some(request) })
+}
+
+/// As [`dry_run`], for a connection.
+pub fn dry_run_tcp(rules: &Authorization, facts: &Facts, peer: Option<&PeerIdentity>) -> Option<Origin> {
+    would_deny(&rules.dry_run, &Subject { facts, peer, request: None })
 }
 
 fn decide(rules: &Authorization, subject: &Subject<'_>) -> Result<Permit, Refusal> {

@@ -138,6 +138,35 @@ pub enum UpstreamAlpn {
     /// Istio's tokens for the protocol in use: `istio-http/1.1, istio, http/1.1` for HTTP/1.1, `istio` for TCP. Never
     /// `istio-peer-exchange`.
     Mesh,
-    /// Exactly these; may be empty.
+    /// Exactly these; may be empty. `h2` joins where HTTP/2 is spoken.
     Fixed(Vec<Arc<str>>),
+}
+
+/// What is spoken within TLS towards an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Inside {
+    /// Bytes.
+    Tcp,
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+}
+
+impl UpstreamAlpn {
+    /// Istio's tokens by the protocol inside. `istio-peer-exchange` is never offered: a server that
+    /// selected it would expect a message that we do not send.
+    pub fn offered(&self, inside: Inside) -> Vec<Arc<str>> {
+        let tokens: &[&str] = match (self, inside) {
+            (Self::Fixed(tokens), Inside::Http2) if tokens.is_empty() => &["h2"],
+            (Self::Fixed(tokens), _) => return tokens.clone(),
+            (Self::Mesh, Inside::Tcp) => &["istio"],
+            (Self::Mesh, Inside::Http10) => &["istio-http/1.0", "istio", "http/1.0"],
+            (Self::Mesh, Inside::Http11) => &["istio-http/1.1", "istio", "http/1.1"],
+            (Self::Mesh, Inside::Http2) => &["istio-h2", "istio", "h2"],
+        };
+        tokens.iter().map(|&token| token.into()).collect()
+    }
 }

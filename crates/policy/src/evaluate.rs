@@ -53,6 +53,9 @@ impl Subject<'_> {
     /// HTTP-only attributes have no value on TCP, and of the pseudo-headers only two are kept.
     fn can_answer(&self, matcher: &Matcher) -> bool {
         match matcher {
+            Matcher::RequestPrincipal(..) | Matcher::Claim(..) => {
+                self.request.is_some_and(|request| request.token.is_known())
+            }
             Matcher::Host(_) | Matcher::Method(_) | Matcher::Path(_) => self.request.is_some(),
             Matcher::Header(name, _) => {
                 let known = !name.starts_with(':') || matches!(&**name, ":authority" | ":method");
@@ -89,6 +92,10 @@ impl Subject<'_> {
             Matcher::ServerName(value) => {
                 self.facts.server_name.as_deref().is_some_and(|name| value.matches(name))
             }
+            Matcher::RequestPrincipal(issuer, subject) => {
+                request.is_some_and(|request| request.token.is_principal(issuer, subject))
+            }
+            Matcher::Claim(path, value) => request.is_some_and(|request| request.token.has(path, value)),
             Matcher::Constant(answer) => *answer,
         }
     }

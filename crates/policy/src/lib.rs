@@ -19,11 +19,12 @@ mod rule;
 #[cfg(test)]
 mod sample;
 mod snapshot;
+mod token;
 
 pub use accept::{Needs, accept, needs};
-pub use authorize::{HeaderLookup, Permit, RequestFacts, authorize, authorize_tcp};
+pub use authorize::{HeaderLookup, Permit, RequestFacts, authorize, authorize_tcp, dry_run, dry_run_tcp};
 pub use cluster::{
-    Address, BalancerKind, ClientCertificate, Cluster, Discovery, Endpoint, Sni, Trust, UpstreamAlpn,
+    Address, BalancerKind, ClientCertificate, Cluster, Discovery, Endpoint, Inside, Sni, Trust, UpstreamAlpn,
     UpstreamTls,
 };
 pub use dial::dial;
@@ -34,8 +35,8 @@ pub use path::{PathNormalization, normalize_path, path_of};
 pub use pick::{Load, pick};
 pub use refusal::Refusal;
 pub use route::{
-    HeaderEdits, HeaderMatch, HostRewrite, PathMatch, Route, RouteAction, RouteMatch, RouteRequest,
-    RouteTable, Routed, UnknownHost, VirtualHost, WeightedCluster, route,
+    HeaderEdit, HeaderEdits, HeaderMatch, HostRewrite, PathMatch, Route, RouteAction, RouteMatch,
+    RouteRequest, RouteTable, Routed, UnknownHost, VirtualHost, WeightedCluster, route,
 };
 pub use rule::{
     Allow, Authorization, Clause, Matcher, PathPattern, PathTemplate, Rule, RuleSet, TemplateError,
@@ -43,3 +44,4 @@ pub use rule::{
 pub use snapshot::{
     BindAddress, Chain, ChainMatch, Direction, DownstreamTls, Filter, Listener, Snapshot, TlsVersion, Version,
 };
+pub use token::{Claim, Claims, Token};

@@ -142,6 +142,27 @@ pub struct HeaderEdits {
     pub add: Vec<(Arc<str>, Arc<str>)>,
 }
 
+/// One step of [`HeaderEdits`]: a lower-case name, and a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderEdit<'a> {
+    /// Every value goes.
+    Remove(&'a str),
+    /// This value replaces every other.
+    Set(&'a str, &'a str),
+    /// This value joins.
+    Add(&'a str, &'a str),
+}
+
+impl HeaderEdits {
+    /// What is done, in order.
+    pub fn steps(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
+        let remove = self.remove.iter().map(|name| HeaderEdit::Remove(name));
+        let set = self.set.iter().map(|(name, value)| HeaderEdit::Set(name, value));
+        let add = self.add.iter().map(|(name, value)| HeaderEdit::Add(name, value));
+        remove.chain(set).chain(add)
+    }
+}
+
 /// What routing reads of a request.
 pub struct RouteRequest<'a> {
     /// `:method`.

@@ -87,6 +87,10 @@ pub enum Matcher {
     /// anything: where a match opens (ALLOW, or `not` in DENY) every value must match, where it closes one is enough,
     /// or all of them joined by `,`.
     Header(Arc<str>, StringMatch),
+    /// Issuer and subject of the request's token.
+    RequestPrincipal(StringMatch, StringMatch),
+    /// A claim of the request's token, by its path; of a list one item.
+    Claim(Arc<[Arc<str>]>, StringMatch),
     /// The SNI.
     ServerName(StringMatch),
     /// A condition that cannot be evaluated, decided to fail closed: never (in ALLOW) or always (in DENY).

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use sha2::{Digest, Sha256};
 use sidering_http::{HeaderName, Headers, RequestHead, strip_hop_by_hop};
 use sidering_identity::{PeerIdentity, SpiffeId};
-use sidering_policy::HeaderEdits;
+use sidering_policy::{HeaderEdit, HeaderEdits};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -140,18 +140,22 @@ pub(crate) fn edit_request(head: &mut RequestHead, edits: &HeaderEdits) {
 
 /// As [`edit_request`], for headers alone.
 pub(crate) fn edit(headers: &mut Headers, edits: &HeaderEdits) {
-    for name in &edits.remove {
-        headers.remove(name);
-    }
-    // A name that is none, such as `:authority`, is not a header.
-    for (name, value) in &edits.set {
-        if let Ok(name) = HeaderName::parse(name) {
-            headers.set(&name, value.as_bytes());
-        }
-    }
-    for (name, value) in &edits.add {
-        if let Ok(name) = HeaderName::parse(name) {
-            headers.append(&name, value.as_bytes());
+    for step in edits.steps() {
+        match step {
+            HeaderEdit::Remove(name) => {
+                headers.remove(name);
+            }
+            // A name that is none, such as `:authority`, is not a header.
+            HeaderEdit::Set(name, value) => {
+                if let Ok(name) = HeaderName::parse(name) {
+                    headers.set(&name, value.as_bytes());
+                }
+            }
+            HeaderEdit::Add(name, value) => {
+                if let Ok(name) = HeaderName::parse(name) {
+                    headers.append(&name, value.as_bytes());
+                }
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use sidering_identity::{Bundle, CertificateChain, Credentials, ExpectedSans};
 use sidering_policy::{
-    BindAddress, Chain, ClientCertificate, Cluster, Discovery, DownstreamTls, Listener, Snapshot, TlsVersion,
-    Trust, UpstreamAlpn, UpstreamTls,
+    BindAddress, Chain, ClientCertificate, Cluster, Discovery, DownstreamTls, Inside, Listener, Snapshot,
+    TlsVersion, Trust, UpstreamTls,
 };
 use sidering_tls::{
     Backend, ClientConfig, ClientParameters, ClientTrust, ConfigFailure, ServerConfig, ServerParameters,
@@ -262,7 +262,7 @@ fn client(
     Some(backend.client_config(&ClientParameters {
         certificate,
         trust,
-        alpn: &alpn(&tls.alpn, protocol),
+        alpn: &tls.alpn.offered(inside(protocol)),
         min_version: version(tls.min_version),
         cipher_suites: &tls.cipher_suites,
     }))
@@ -276,15 +276,11 @@ fn names(sans: &ExpectedSans) -> Vec<Arc<str>> {
     sans.0.iter().map(|san| san.name.clone()).collect()
 }
 
-/// Istio's tokens by the protocol inside. `istio-peer-exchange` is never offered: a server that
-/// selected it would expect a message that we do not send.
-fn alpn(alpn: &UpstreamAlpn, protocol: Protocol) -> Vec<Arc<str>> {
-    let tokens: &[&str] = match (alpn, protocol) {
-        (UpstreamAlpn::Fixed(tokens), _) => return tokens.clone(),
-        (UpstreamAlpn::Mesh, Protocol::Http) => &["istio-http/1.1", "istio", "http/1.1"],
-        (UpstreamAlpn::Mesh, Protocol::Tcp) => &["istio"],
-    };
-    tokens.iter().map(|&token| token.into()).collect()
+fn inside(protocol: Protocol) -> Inside {
+    match protocol {
+        Protocol::Http => Inside::Http11,
+        Protocol::Tcp => Inside::Tcp,
+    }
 }
 
 fn version(version: TlsVersion) -> sidering_tls::Version {

@@ -11,7 +11,7 @@ use sidering_http::{
 };
 use sidering_net::now;
 use sidering_policy::{
-    Cluster, Endpoint, Filter, HeaderEdits, Origin, Permit, RequestFacts, RouteAction, RouteRequest,
+    Cluster, Endpoint, Filter, HeaderEdits, Origin, Permit, RequestFacts, RouteAction, RouteRequest, Token,
     authorize, normalize_path, path_of, route,
 };
 
@@ -135,7 +135,8 @@ impl<'a> Exchange<'a> {
         let (method, path) = (head.method.as_str(), path_of(&head.target));
         let header = |name: &str, each: &mut dyn FnMut(&[u8])| head.headers.get_all(name).for_each(each);
         let remote_ip = headers::remote_ip(&head.headers, connection.peer.0, identity.is_some());
-        let facts = RequestFacts { method, authority, path, remote_ip, header: &header };
+        let facts =
+            RequestFacts { method, authority, path, remote_ip, token: Token::Unverified, header: &header };
         let permit = authorize(&chain.authorization, &sniffed, identity, &facts)
             .map_err(|refusal| Refused::decided(&refusal))?;
 

@@ -4,6 +4,7 @@
 mod admin;
 mod bootstrap;
 mod ca;
+mod check;
 mod cli;
 mod client;
 mod demo;
@@ -42,6 +43,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Run { config, parent } => run::run(&config, parent),
         Command::Demo(options) => tell(&options),
         Command::Lint { paths, output } => lint::lint(&paths, output),
+        Command::Check { files, junit, output } => check::check(&files, junit.as_deref(), output),
         Command::Explain { which, asking } => client::explain(&which, &asking),
         Command::Status(asking) => client::print("/status", &asking),
         Command::Certs(asking) => client::print("/certs", &asking),

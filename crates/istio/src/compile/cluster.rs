@@ -10,6 +10,7 @@ use sidering_policy::{
 };
 
 use super::Compiler;
+use crate::Effective;
 use crate::effective::{Instance, Service, expected_of_entry, expected_of_rule};
 use crate::resource::{Balancer, ClientTls, MtlsMode, Settings, Subset, TlsMode, is_selected};
 
@@ -43,31 +44,25 @@ impl Compiler<'_> {
         if self.clusters.contains_key(&name) {
             return name;
         }
-        let effective = self.effective;
-        let Some(service) = effective.service(host).filter(|service| service.port(port).is_some()) else {
-            return name;
-        };
-        let rule = service.rule.as_deref();
-        let found = match subset {
-            Some(wanted) => match rule.and_then(|rule| rule.subset(wanted)) {
-                Some(found) => Some(&**found),
-                None => return name,
-            },
-            None => None,
-        };
-        let settings = rule.map(|rule| rule.settings(found, port)).unwrap_or_default();
-        let target = Target { service, subset: found, port, settings };
+        let Some(target) = target(self.effective, host, subset, port) else { return name };
         if let Some(cluster) = self.service_cluster(name.clone(), &target) {
             self.clusters.insert(name.clone(), Arc::new(cluster));
         }
         name
     }
 
+    /// TLS towards the endpoints of such a cluster that support it.
+    pub(super) fn tls_of(&mut self, host: &str, subset: Option<&str>, port: u16) -> Option<Arc<UpstreamTls>> {
+        let target = target(self.effective, host, subset, port)?;
+        match self.towards(&target, &target.instances())? {
+            Towards::All(tls) => tls,
+            Towards::Each(tls) => Some(tls),
+        }
+    }
+
     fn service_cluster(&mut self, name: Arc<str>, target: &Target<'_>) -> Option<Cluster> {
         let Target { service, subset, port, settings } = target;
-        let in_subset =
-            |instance: &&Instance| subset.is_none_or(|subset| is_selected(&subset.labels, &instance.labels));
-        let instances: Vec<&Instance> = service.endpoints.iter().filter(in_subset).collect();
+        let instances = target.instances();
         let towards = self.towards(target, &instances)?;
         let rule = service.rule.as_deref();
         let side = rule.and_then(|rule| rule.endpoint_mode(*subset, *port));
@@ -211,6 +206,27 @@ impl Compiler<'_> {
         self.clusters.entry(name.clone()).or_insert_with(cluster);
         name
     }
+}
+
+impl<'s> Target<'s> {
+    fn instances(&self) -> Vec<&'s Instance> {
+        let subset = self.subset;
+        let within =
+            |instance: &&Instance| subset.is_none_or(|subset| is_selected(&subset.labels, &instance.labels));
+        self.service.endpoints.iter().filter(within).collect()
+    }
+}
+
+/// `None`: the service, its port or the subset is not declared.
+fn target<'e>(effective: &'e Effective, host: &str, subset: Option<&str>, port: u16) -> Option<Target<'e>> {
+    let service = effective.service(host).filter(|service| service.port(port).is_some())?;
+    let rule = service.rule.as_deref();
+    let subset = match subset {
+        Some(wanted) => Some(&**rule?.subset(wanted)?),
+        None => None,
+    };
+    let settings = rule.map(|rule| rule.settings(subset, port)).unwrap_or_default();
+    Some(Target { service, subset, port, settings })
 }
 
 /// Auto mTLS, per endpoint. `side` is a quirk of Istio's: a rule's top-level mode still labels the endpoints of a port whose entry leaves TLS out.

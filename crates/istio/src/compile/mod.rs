@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sidering_identity::{Bundle, SpiffeId};
-use sidering_policy::{BindAddress, Cluster, Listener, Origin, Position, Snapshot};
+use sidering_policy::{BindAddress, Cluster, Listener, Origin, Position, Snapshot, UpstreamTls};
 
 use crate::{Diagnostic, Effective};
 
@@ -38,15 +38,7 @@ pub fn compile(
     capture: &CaptureListeners,
     files: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
 ) -> Result<Snapshot, Vec<Diagnostic>> {
-    let mut compiler = Compiler {
-        effective,
-        capture,
-        files,
-        clusters: HashMap::new(),
-        listeners: Vec::new(),
-        bundles: HashMap::new(),
-        diagnostics: Vec::new(),
-    };
+    let mut compiler = Compiler::new(effective, capture, files);
     let identity = compiler.identity();
     compiler.inbound();
     compiler.outbound();
@@ -67,6 +59,38 @@ pub fn compile(
     })
 }
 
+/// How a host, a subset and a service port are dialled.
+#[derive(Clone, Debug)]
+pub struct Dialled {
+    /// What the Snapshot of a route to it holds.
+    pub cluster: Arc<Cluster>,
+    /// TLS towards endpoints that support it; `None` is plaintext to all.
+    pub tls: Option<Arc<UpstreamTls>>,
+}
+
+/// The cluster that a route to this host, subset and service port gets, with or without such a route. `None`: there is
+/// none, because service, port or subset are not declared.
+///
+/// # Errors
+/// As [`compile`].
+pub fn dialled(
+    effective: &Effective,
+    host: &str,
+    subset: Option<&str>,
+    port: u16,
+    files: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
+) -> Result<Option<Dialled>, Vec<Diagnostic>> {
+    let capture = CaptureListeners::default();
+    let mut compiler = Compiler::new(effective, &capture, files);
+    let name = compiler.cluster(host, subset, port);
+    let tls = compiler.tls_of(host, subset, port);
+    if !compiler.diagnostics.is_empty() {
+        compiler.diagnostics.dedup();
+        return Err(compiler.diagnostics);
+    }
+    Ok(compiler.clusters.remove(&name).map(|cluster| Dialled { cluster, tls }))
+}
+
 struct Compiler<'e> {
     effective: &'e Effective,
     capture: &'e CaptureListeners,
@@ -76,6 +100,24 @@ struct Compiler<'e> {
     /// Roots that were read, by path.
     bundles: HashMap<Arc<Path>, Arc<Bundle>>,
     diagnostics: Vec<Diagnostic>,
+}
+
+impl<'e> Compiler<'e> {
+    fn new(
+        effective: &'e Effective,
+        capture: &'e CaptureListeners,
+        files: &'e dyn Fn(&Path) -> Result<Vec<u8>, String>,
+    ) -> Self {
+        Self {
+            effective,
+            capture,
+            files,
+            clusters: HashMap::new(),
+            listeners: Vec::new(),
+            bundles: HashMap::new(),
+            diagnostics: Vec::new(),
+        }
+    }
 }
 
 impl Compiler<'_> {

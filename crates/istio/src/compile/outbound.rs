@@ -2,7 +2,7 @@
 //! service port.
 
 use std::collections::{BTreeSet, HashSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use sidering_policy::{
@@ -13,10 +13,9 @@ use sidering_policy::{
 use super::route::{ServicePort, Unknown, carries_http};
 use super::{Compiler, bootstrap_key, cluster, listener_name};
 use crate::OutboundTrafficPolicy;
-use crate::effective::{Instance, Service};
+use crate::effective::Service;
 use crate::resource::{
-    CaptureMode, Egress, EndpointAddress, HostSelector, ListenAt, Port, ProtocolClass, Sidecar,
-    VirtualService,
+    CaptureMode, Egress, HostSelector, ListenAt, Port, ProtocolClass, Sidecar, VirtualService,
 };
 
 /// What plaintext HTTP is sniffed as.
@@ -119,7 +118,7 @@ impl Compiler<'_> {
         for (service, port) in
             services.iter().filter(|(service, port)| class_at(service, *port) != ProtocolClass::Http)
         {
-            let destinations = dialled(service);
+            let destinations = service.dialled();
             if destinations.is_empty() {
                 continue;
             }
@@ -245,21 +244,6 @@ fn catch_all(sidecar: Option<&Sidecar>) -> Vec<HostSelector> {
 
 fn class_at(service: &Service, port: u16) -> ProtocolClass {
     service.port(port).map_or(ProtocolClass::Tcp, |port| port.protocol.class())
-}
-
-/// Addresses by which clients dial a service: its own, else its endpoints'.
-fn dialled(service: &Service) -> Vec<IpAddr> {
-    let own =
-        service.addresses.iter().filter(|net| net.prefix_len() == net.max_prefix_len()).map(|net| net.addr());
-    let own: Vec<IpAddr> = own.collect();
-    if !own.is_empty() {
-        return own;
-    }
-    let of = |endpoint: &Instance| match endpoint.address {
-        EndpointAddress::Ip(ip) => Some(ip),
-        _ => None,
-    };
-    service.endpoints.iter().filter_map(of).collect()
 }
 
 /// HTTP that was found out at a captured port.

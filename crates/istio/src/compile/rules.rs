@@ -84,13 +84,6 @@ impl RuleCompiler<'_> {
         if !self.http && term.attribute.is_http_only() {
             return None;
         }
-        if term.attribute.needs_token() {
-            // No token is verified: never in what admits, always in what refuses, negated or not.
-            return Some(Clause {
-                negated: false,
-                any: vec![Matcher::Constant(self.effect == Effect::Refuses)],
-            });
-        }
         let any = term.values.iter().flat_map(|value| self.matchers(&term.attribute, value)).collect();
         Some(Clause { negated: term.negated, any })
     }
@@ -122,9 +115,21 @@ impl RuleCompiler<'_> {
             Attribute::Path => PathPattern::parse(value).map(Matcher::Path).into_iter().collect(),
             Attribute::Header(name) => vec![Matcher::Header(name.clone(), pattern())],
             Attribute::ServerName => vec![Matcher::ServerName(pattern())],
-            Attribute::RequestPrincipal | Attribute::Token => Vec::new(),
+            Attribute::RequestPrincipal => vec![request_principal(value)],
+            Attribute::Claim(path) => vec![Matcher::Claim(path.clone(), pattern())],
         }
     }
+}
+
+/// `issuer/subject`, split at the last `/`. What has none is a pattern of both, or of one beside any other.
+fn request_principal(value: &str) -> Matcher {
+    let (issuer, subject) = match value.rsplit_once('/') {
+        Some((issuer, subject)) => (StringMatch::parse(issuer), StringMatch::parse(subject)),
+        None if value.starts_with('*') => (StringMatch::Present, StringMatch::parse(value)),
+        None if value.ends_with('*') => (StringMatch::parse(value), StringMatch::Present),
+        None => (StringMatch::parse(value), StringMatch::Exact("".into())),
+    };
+    Matcher::RequestPrincipal(issuer, subject)
 }
 
 /// Every `*` is `.*`, unlike in other fields.

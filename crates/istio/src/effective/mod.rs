@@ -18,7 +18,8 @@ pub use authentication::{Authentication, DecidedMode};
 pub(crate) use naming::{of_entry as expected_of_entry, of_rule as expected_of_rule};
 pub(crate) use service::{Instance, Service};
 
-use crate::resource::{Action, AuthorizationPolicy, Protocol, Sidecar, VirtualService, is_selected};
+use crate::host;
+use crate::resource::{Action, AuthorizationPolicy, Protocol, Sidecar, TlsMode, VirtualService, is_selected};
 use crate::{MeshConfig, OutboundTrafficPolicy, Resources};
 
 /// Who a sidecar stands beside.
@@ -113,6 +114,51 @@ impl Effective {
     pub fn rules_of(&self, host: &str) -> Vec<Origin> {
         let rule = self.service(host).and_then(|service| service.rule.as_ref());
         rule.map(|rule| rule.rules.iter().map(|rule| rule.meta.origin()).collect()).unwrap_or_default()
+    }
+
+    /// The subsets of the rules merged for a host, in order.
+    pub fn subsets_of(&self, host: &str) -> Vec<Arc<str>> {
+        let rule = self.service(host).and_then(|service| service.rule.as_ref());
+        rule.map(|rule| rule.subsets.iter().map(|subset| subset.name.clone()).collect()).unwrap_or_default()
+    }
+
+    /// The TLS mode that DestinationRules set for a host's service port and subset; `None` leaves it to auto mTLS.
+    pub fn rule_tls(&self, host: &str, subset: Option<&str>, port: u16) -> Option<TlsMode> {
+        let rule = self.service(host)?.rule.as_ref()?;
+        let subset = subset.and_then(|name| rule.subset(name)).map(|subset| &**subset);
+        rule.settings(subset, port).tls.map(|tls| tls.mode)
+    }
+
+    /// The declared protocol of a host's service port, as Istio calls it; `AUTO` where it is undeclared.
+    pub fn protocol_of(&self, host: &str, port: u16) -> Option<String> {
+        self.service(host)?.port(port).map(|port| port.protocol.to_string())
+    }
+
+    /// The visible service that a name belongs to: its own, else the longest wildcard around it.
+    pub fn host_of(&self, name: &str) -> Option<Arc<str>> {
+        let around = || {
+            let hosts = self.services.iter().map(|service| &service.hostname);
+            hosts
+                .filter(|host| host.starts_with('*') && host::is_within(name, host))
+                .max_by_key(|host| host.len())
+        };
+        self.by_host.get_key_value(name).map(|(host, _)| host).or_else(around).cloned()
+    }
+
+    /// Addresses by which clients dial a host: its own, else its endpoints'.
+    pub fn addresses_of(&self, host: &str) -> Vec<IpAddr> {
+        self.service(host).map(|service| service.dialled()).unwrap_or_default()
+    }
+
+    /// Lets a service declare `protocol` for a workload port, as if one were written.
+    ///
+    /// # Errors
+    /// The protocol is none of Istio's.
+    pub fn declare(&mut self, port: u16, protocol: &str) -> Result<(), String> {
+        let known = Protocol::parse(protocol)?;
+        let origin = Origin::default_of("declared protocol");
+        self.own_ports.insert(port, OwnPort { protocol: known, origin });
+        Ok(())
     }
 
     pub(crate) fn service(&self, hostname: &str) -> Option<&Arc<Service>> {

@@ -17,6 +17,10 @@ pub(crate) fn expected(service: &Service, mesh: &MeshConfig) -> ExpectedSans {
         let from = format!("serviceAccount of an endpoint, {}", instance.origin);
         names.push((of_account(&mesh.trust_domain, &instance.namespace, account), from.into()));
     }
+    for (account, origin) in &service.template_accounts {
+        let from = format!("serviceAccountName of a pod template, {origin}");
+        names.push((of_account(&mesh.trust_domain, &service.namespace, account), from.into()));
+    }
     names.extend(listed("subjectAltNames", &service.subject_alt_names, service));
     let words = |key: &str| service.annotations.get(key).map(String::as_str).unwrap_or_default().split(',');
     let accounts =

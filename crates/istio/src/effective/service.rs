@@ -13,8 +13,8 @@ use super::destination::MergedRule;
 use super::naming;
 use crate::host::DOMAIN;
 use crate::resource::{
-    EndpointAddress, KubernetesService, Labels, Meta, MtlsMode, Pod, Port, Resolution, ServiceEntry,
-    TargetPort, WorkloadEntry, WorkloadSpec, is_selected,
+    EndpointAddress, KubernetesService, Labels, Meta, MtlsMode, Pod, PodTemplate, Port, Resolution,
+    ServiceEntry, TargetPort, WorkloadEntry, WorkloadSpec, is_selected,
 };
 use crate::{MeshConfig, Resources};
 
@@ -33,6 +33,8 @@ pub(crate) struct Service {
     pub(crate) subject_alt_names: Vec<(Arc<str>, Position)>,
     /// Annotations of a Kubernetes Service that name further accounts.
     pub(crate) annotations: Labels,
+    /// Accounts of pod templates that its selector chooses, with the resource.
+    pub(crate) template_accounts: Vec<(Arc<str>, Origin)>,
     /// Who may answer for it: secure naming.
     pub(crate) expected: Arc<ExpectedSans>,
     /// The mode that clients assume.
@@ -63,6 +65,20 @@ pub(crate) struct Instance {
 impl Service {
     pub(crate) fn port(&self, number: u16) -> Option<&Port> {
         self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// Addresses by which clients dial it: its own, else its endpoints'.
+    pub(crate) fn dialled(&self) -> Vec<IpAddr> {
+        let whole = |net: &&IpNet| net.prefix_len() == net.max_prefix_len();
+        let own: Vec<IpAddr> = self.addresses.iter().filter(whole).map(IpNet::addr).collect();
+        if !own.is_empty() {
+            return own;
+        }
+        let of = |instance: &Instance| match instance.address {
+            EndpointAddress::Ip(ip) => Some(ip),
+            _ => None,
+        };
+        self.endpoints.iter().filter_map(of).collect()
     }
 
     pub(crate) fn origin_at(&self, position: &Position) -> Origin {
@@ -136,6 +152,7 @@ struct Workloads<'r> {
     policies: &'r Policies<'r>,
     entries: HashMap<&'r str, Vec<&'r WorkloadEntry>>,
     pods: HashMap<&'r str, Vec<&'r Pod>>,
+    templates: &'r [Arc<PodTemplate>],
 }
 
 impl<'r> Workloads<'r> {
@@ -148,7 +165,7 @@ impl<'r> Workloads<'r> {
         for pod in &resources.pods {
             pods.entry(&*pod.meta.namespace).or_default().push(pod);
         }
-        Self { policies, entries, pods }
+        Self { policies, entries, pods, templates: &resources.pod_templates }
     }
 
     /// The workloads of a namespace that a service's selector chooses.
@@ -161,6 +178,14 @@ impl<'r> Workloads<'r> {
             entries.map(|entry| self.of_entry(&entry.workload, ports, &entry.meta)).collect();
         instances.extend(pods.flat_map(|pod| self.of_pod(pod, ports)));
         instances
+    }
+
+    fn templates(&self, namespace: &str, selector: &Labels) -> Vec<(Arc<str>, Origin)> {
+        let chosen = |template: &&Arc<PodTemplate>| {
+            *template.meta.namespace == *namespace && is_selected(selector, &template.labels)
+        };
+        let templates = self.templates.iter().filter(chosen);
+        templates.map(|template| (template.service_account.clone(), template.meta.origin())).collect()
     }
 
     fn of_entry(&self, workload: &WorkloadSpec, ports: &[(Port, TargetPort)], meta: &Meta) -> Instance {
@@ -237,6 +262,7 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
         endpoints: endpoints.clone(),
         subject_alt_names: entry.subject_alt_names.clone(),
         annotations: Labels::new(),
+        template_accounts: Vec::new(),
         expected: Arc::default(),
         namespace_mode: MtlsMode::Permissive,
         export_to: export_to(&entry.export_to, mesh),
@@ -264,6 +290,7 @@ fn of_kubernetes(service: &KubernetesService, mesh: &MeshConfig, workloads: &Wor
         endpoints: endpoints.unwrap_or_default(),
         subject_alt_names: Vec::new(),
         annotations: meta.annotations.clone(),
+        template_accounts: selector.map(|s| workloads.templates(&meta.namespace, s)).unwrap_or_default(),
         expected: Arc::default(),
         namespace_mode: MtlsMode::Permissive,
         export_to: export_to(&written, mesh),

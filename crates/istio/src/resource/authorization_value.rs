@@ -24,8 +24,8 @@ pub(crate) enum Attribute {
     /// Lower case.
     Header(Arc<str>),
     ServerName,
-    /// `request.auth.*`: of a verified token.
-    Token,
+    /// `request.auth.*`: of a verified token, the path of the claim.
+    Claim(Arc<[Arc<str>]>),
 }
 
 /// Fields of `source`, each with its negative form.
@@ -56,16 +56,22 @@ impl Attribute {
         let bracketed =
             |prefix: &str| key.strip_prefix(prefix)?.strip_suffix(']').filter(|name| !name.is_empty());
         if let Some(name) = bracketed("request.headers[") {
-            // Istio gives a meaning to `:method` alone.
-            if name.starts_with(':') && !name.eq_ignore_ascii_case(":method") {
+            // Others, such as `:path`, would be compared with what was not normalised.
+            if name.starts_with(':')
+                && ![":method", ":authority"].iter().any(|known| name.eq_ignore_ascii_case(known))
+            {
                 return Err(format!(
                     "{name:?} is no header of HTTP/1.1; write paths, methods or hosts in `to`"
                 ));
             }
             return Ok(Self::Header(name.to_ascii_lowercase().into()));
         }
-        if bracketed("request.auth.claims[").is_some() {
-            return Ok(Self::Token);
+        if let Some(path) = bracketed("request.auth.claims[") {
+            let path: Vec<Arc<str>> = path.split("][").map(Arc::from).collect();
+            return match path.iter().any(|name| name.is_empty() || name.contains(['[', ']'])) {
+                true => Err(format!("{key:?} names no claim; write request.auth.claims[NAME][INNER]")),
+                false => Ok(Self::Claim(path.into())),
+            };
         }
         Ok(match key {
             "source.ip" => Self::SourceIp,
@@ -75,7 +81,8 @@ impl Attribute {
             "source.principal" => Self::Principal,
             "source.trustDomain" => Self::TrustDomain,
             "request.auth.principal" => Self::RequestPrincipal,
-            "request.auth.audiences" | "request.auth.presenter" => Self::Token,
+            "request.auth.audiences" => Self::Claim(["aud".into()].into()),
+            "request.auth.presenter" => Self::Claim(["azp".into()].into()),
             "destination.ip" => Self::DestinationIp,
             "destination.port" => Self::Port,
             "connection.sni" => Self::ServerName,
@@ -98,7 +105,7 @@ impl Attribute {
             | Self::Method
             | Self::Path
             | Self::Header(_)
-            | Self::Token => true,
+            | Self::Claim(_) => true,
             Self::Principal
             | Self::Namespace
             | Self::ServiceAccount
@@ -113,7 +120,7 @@ impl Attribute {
 
     /// Of a token: tokens are not verified yet.
     pub(crate) fn needs_token(&self) -> bool {
-        matches!(self, Self::RequestPrincipal | Self::Token)
+        matches!(self, Self::RequestPrincipal | Self::Claim(_))
     }
 
     /// Of the peer's identity or a token: not for CUSTOM.

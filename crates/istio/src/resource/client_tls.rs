@@ -1,5 +1,6 @@
 //! `tls` of a DestinationRule: how a client speaks to the service.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,12 +11,28 @@ use super::service_entry::read_names_at;
 use crate::read::Reader;
 use crate::yaml::Node;
 
+/// How a client speaks TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TlsMode {
+pub enum TlsMode {
+    /// Not at all.
     Disable,
+    /// It verifies the server.
     Simple,
+    /// And presents a certificate of its own.
     Mutual,
+    /// Mesh mTLS: it presents the workload's.
     IstioMutual,
+}
+
+impl fmt::Display for TlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disable => "DISABLE",
+            Self::Simple => "SIMPLE",
+            Self::Mutual => "MUTUAL",
+            Self::IstioMutual => "ISTIO_MUTUAL",
+        })
+    }
 }
 
 /// A file that a rule names, and the line that does.

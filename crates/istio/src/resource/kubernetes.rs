@@ -39,6 +39,14 @@ pub(crate) struct Pod {
     pub(crate) position: Position,
 }
 
+/// What a Deployment and the like say of the pods they will make: who they are, not where.
+#[derive(Debug)]
+pub(crate) struct PodTemplate {
+    pub(crate) meta: Meta,
+    pub(crate) labels: Labels,
+    pub(crate) service_account: Arc<str>,
+}
+
 pub(crate) fn parse_service(document: &Node, r: &mut Reader<'_>) -> Option<KubernetesService> {
     let (meta, mut top) = metadata(document, "Service", r)?;
     let spec = top.get("spec")?;
@@ -133,4 +141,35 @@ fn read_container_ports(container: &Node, ports: &mut BTreeMap<String, u16>, r: 
             ports.insert(name.to_owned(), number);
         }
     }
+}
+
+pub(crate) fn parse_deployment(document: &Node, r: &mut Reader<'_>) -> Option<PodTemplate> {
+    parse_template(document, "Deployment", r)
+}
+
+pub(crate) fn parse_stateful_set(document: &Node, r: &mut Reader<'_>) -> Option<PodTemplate> {
+    parse_template(document, "StatefulSet", r)
+}
+
+pub(crate) fn parse_daemon_set(document: &Node, r: &mut Reader<'_>) -> Option<PodTemplate> {
+    parse_template(document, "DaemonSet", r)
+}
+
+fn parse_template(document: &Node, kind: &'static str, r: &mut Reader<'_>) -> Option<PodTemplate> {
+    let (meta, mut top) = metadata(document, kind, r)?;
+    let mut template = PodTemplate { meta, labels: Labels::new(), service_account: "default".into() };
+    let pod = top.get("spec").and_then(|n| r.fields(n, "spec").get("template"));
+    let Some(pod) = pod else { return Some(template) };
+    let mut f = r.fields(pod, "pod template");
+    if let Some(n) = f.get("metadata") {
+        let labels = r.fields(n, "metadata").get("labels");
+        template.labels = labels.map(|n| r.strings(n, "labels")).unwrap_or_default();
+    }
+    if let Some(n) = f.get("spec") {
+        let account = r.fields(n, "Pod spec").get("serviceAccountName");
+        if let Some(account) = account.and_then(|n| r.text(n, "serviceAccountName")) {
+            template.service_account = account.into();
+        }
+    }
+    Some(template)
 }

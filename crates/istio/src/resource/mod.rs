@@ -23,9 +23,10 @@ use sidering_policy::Position;
 pub use authorization::Action;
 pub(crate) use authorization::{AuthorizationPolicy, PolicyRule, Term};
 pub(crate) use authorization_value::{Attribute, parse_net};
-pub(crate) use client_tls::{ClientTls, FileAt, TlsMode};
+pub use client_tls::TlsMode;
+pub(crate) use client_tls::{ClientTls, FileAt};
 pub(crate) use destination_rule::{DestinationRule, Subset};
-pub(crate) use kubernetes::{KubernetesService, Pod, TargetPort};
+pub(crate) use kubernetes::{KubernetesService, Pod, PodTemplate, TargetPort};
 pub(crate) use meta::{Labels, Meta, is_selected};
 pub use peer_authentication::MtlsMode;
 pub(crate) use peer_authentication::{ModeAt, PeerAuthentication};
@@ -50,6 +51,15 @@ pub struct Source<'a> {
     pub text: &'a str,
 }
 
+/// A resource written within another document, such as a policy test.
+#[derive(Clone, Debug)]
+pub struct Inline<'a> {
+    /// The file that holds it.
+    pub file: Arc<str>,
+    /// Where it is written there.
+    pub node: &'a Node,
+}
+
 /// Every resource that was read, each kind in Istio's order: oldest first, then by name, then by namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
@@ -62,6 +72,7 @@ pub struct Resources {
     pub(crate) virtual_services: Vec<Arc<VirtualService>>,
     pub(crate) services: Vec<Arc<KubernetesService>>,
     pub(crate) pods: Vec<Arc<Pod>>,
+    pub(crate) pod_templates: Vec<Arc<PodTemplate>>,
 }
 
 /// Kinds that Istio or Kubernetes knows and that mean nothing to a sidecar run from files, or not yet.
@@ -73,9 +84,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("Telemetry", "it is not supported yet"),
     ("ProxyConfig", "it is not supported yet"),
     ("WorkloadGroup", "list WorkloadEntry resources instead"),
-    ("Deployment", "its pods count where they are listed as Pod"),
-    ("StatefulSet", "its pods count where they are listed as Pod"),
-    ("DaemonSet", "its pods count where they are listed as Pod"),
     ("Namespace", "it means nothing here yet"),
     ("ServiceAccount", "it means nothing here"),
     ("ConfigMap", "it means nothing here"),
@@ -84,16 +92,25 @@ const IGNORED: &[(&str, &str)] = &[
 const SECURITY: (&str, &[&str]) = ("security.istio.io", &["v1", "v1beta1"]);
 const NETWORKING: (&str, &[&str]) = ("networking.istio.io", &["v1", "v1beta1", "v1alpha3"]);
 const KUBERNETES: (&str, &[&str]) = ("", &["v1"]);
+const APPS: (&str, &[&str]) = ("apps", &["v1"]);
 
 /// Reads every document of every source. An error-level diagnostic means that the whole load must be refused.
 /// The order of sources has no meaning.
 pub fn parse(sources: &[Source<'_>]) -> (Resources, Vec<Diagnostic>) {
+    parse_with(sources, &[])
+}
+
+/// As [`parse`], with resources that stand within other documents beside those of the sources.
+pub fn parse_with(sources: &[Source<'_>], inline: &[Inline<'_>]) -> (Resources, Vec<Diagnostic>) {
     let mut parsing = Parsing::default();
     for source in sources {
         match yaml::documents(source) {
-            Ok(documents) => documents.iter().for_each(|document| parsing.document(document, source)),
+            Ok(documents) => documents.iter().for_each(|document| parsing.document(document, &source.file)),
             Err(diagnostic) => parsing.diagnostics.push(diagnostic),
         }
+    }
+    for resource in inline {
+        parsing.document(resource.node, &resource.file);
     }
     parsing.resources.sort();
     parsing.diagnostics.sort();
@@ -109,12 +126,12 @@ struct Parsing {
 }
 
 impl Parsing {
-    fn document(&mut self, document: &Node, source: &Source<'_>) {
+    fn document(&mut self, document: &Node, file: &Arc<str>) {
         let mut diagnostics = Vec::new();
         let mut reader =
-            Reader { file: source.file.clone(), unknown: Severity::Warning, diagnostics: &mut diagnostics };
+            Reader { file: file.clone(), unknown: Severity::Warning, diagnostics: &mut diagnostics };
         if let Some(items) = list_items(document, &mut reader) {
-            items.iter().for_each(|item| self.document(item, source));
+            items.iter().for_each(|item| self.document(item, file));
         } else if let Some((kind, api_version, node)) = header(document, &mut reader) {
             self.resource(kind, api_version, node, &mut reader);
         }
@@ -147,6 +164,9 @@ impl Parsing {
         read!("VirtualService", NETWORKING, virtual_service::parse, virtual_services);
         read!("Service", KUBERNETES, kubernetes::parse_service, services);
         read!("Pod", KUBERNETES, kubernetes::parse_pod, pods);
+        read!("Deployment", APPS, kubernetes::parse_deployment, pod_templates);
+        read!("StatefulSet", APPS, kubernetes::parse_stateful_set, pod_templates);
+        read!("DaemonSet", APPS, kubernetes::parse_daemon_set, pod_templates);
         if kind == "RequestAuthentication" {
             if is_known_version("RequestAuthentication", api_version, SECURITY, document, r) {
                 r.unknown = Severity::Error;
@@ -182,6 +202,18 @@ impl Parsing {
 }
 
 impl Resources {
+    /// The full name of the first Kubernetes Service that selects pods with these labels.
+    pub fn service_of(&self, namespace: &str, labels: &Labels) -> Option<String> {
+        let selects = |service: &&Arc<KubernetesService>| {
+            *service.meta.namespace == *namespace
+                && service.selector.as_ref().is_some_and(|selector| is_selected(selector, labels))
+        };
+        self.services
+            .iter()
+            .find(selects)
+            .map(|service| crate::host::full_name(&service.meta.name, namespace))
+    }
+
     fn sort(&mut self) {
         macro_rules! by_age {
             ($($list:ident),*) => { $( self.$list.sort_by(|a, b| a.meta.age().cmp(&b.meta.age())); )* };
@@ -195,7 +227,8 @@ impl Resources {
             sidecars,
             virtual_services,
             services,
-            pods
+            pods,
+            pod_templates
         );
     }
 }

@@ -67,6 +67,17 @@ impl Protocol {
         NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, protocol)| *protocol)
     }
 
+    /// One of Istio's names, whatever its case.
+    ///
+    /// # Errors
+    /// What to write instead.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        Self::named(text).ok_or_else(|| {
+            let known = NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            format!("protocol {text:?} is unknown; write one of {known}")
+        })
+    }
+
     /// As a Kubernetes Service port tells: appProtocol, else the port name's first word, else well-known ports.
     pub(crate) fn of_service_port(
         transport: &str,
@@ -153,9 +164,8 @@ fn read_protocol(node: &Node, r: &mut Reader<'_>) -> Protocol {
     let Some(text) = r.string(node, "protocol").filter(|text| !text.is_empty()) else {
         return Protocol::Auto;
     };
-    Protocol::named(text).unwrap_or_else(|| {
-        let known = NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        r.error(node, format!("protocol {text:?} is unknown; write one of {known}"));
+    Protocol::parse(text).unwrap_or_else(|message| {
+        r.error(node, message);
         Protocol::Auto
     })
 }

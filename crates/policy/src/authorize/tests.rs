@@ -52,6 +52,7 @@ impl Ask<'_> {
             authority: self.host,
             path: self.path,
             remote_ip: address("203.0.113.7:1").ip(),
+            token: crate::Token::default(),
             header: &header,
         };
         authorize(rules, &facts, identity.as_ref(), &request)
@@ -263,6 +264,7 @@ fn a_header_that_is_not_utf8_is_matched_all_the_same() {
         authority: "a",
         path: "/",
         remote_ip: address("10.0.0.9:1").ip(),
+        token: crate::Token::default(),
         header: &bytes,
     };
     let rules = deny(vec![rule("r", when(is(header("x-role", "guest*"))))]);

@@ -59,3 +59,42 @@ fn the_version_says_what_runs_here() {
     assert!(version["drivers"].as_array().unwrap().contains(&"epoll".into()), "{version:#}");
     assert!(!version["backends"].as_array().unwrap().is_empty(), "{version:#}");
 }
+
+#[test]
+fn check_says_which_tests_failed_and_where_a_file_is_malformed() {
+    let place = Place::new();
+    let test = |expect: &str| {
+        format!(
+            "suite: s\nobjects:\n- apiVersion: security.istio.io/v1\n  kind: PeerAuthentication\n  metadata: {{name: p, namespace: shop}}\n  spec: {{mtls: {{mode: STRICT}}}}\ntests:\n- name: a < b\n  mtls: {{workload: {{namespace: shop}}}}\n  expect: {expect}\n"
+        )
+    };
+    let check = |text: String, more: &[&str]| {
+        std::fs::write(place.path("t.yaml"), text).unwrap();
+        place.sidering(&[&["check", "t.yaml"], more].concat())
+    };
+    let said = check(test("{mode: STRICT}"), &[]);
+    said.is(0, &[]);
+    assert_eq!(said.out, "1 passed, 0 failed\n");
+    let said = check(test("{mode: DISABLE, by: shop/p}"), &["--junit", "j.xml"]);
+    said.is(1, &["1 test failed"]);
+    for part in [
+        "t.yaml: s: a < b: mtls",
+        "mode: expected \"DISABLE\", got \"STRICT\"",
+        "PeerAuthentication shop/p (t.yaml:6:",
+        "0 passed, 1 failed",
+    ] {
+        assert!(said.out.contains(part), "{part}: {said:?}");
+    }
+    let junit = std::fs::read_to_string(place.path("j.xml")).unwrap();
+    assert!(
+        junit.contains("<testcase name=\"a &lt; b\" classname=\"mtls\">") && junit.contains("<failure>"),
+        "{junit}"
+    );
+    check(test("{mod: STRICT}"), &[]).is(2, &["t.yaml:10:12", "write one of mode, ports, by, trustDomains"]);
+    check("tests:\n- name: x\n  expect: {}\n".to_owned(), &[]).is(2, &["t.yaml:2:3", "exactly one question"]);
+    check("test: []\n".to_owned(), &[]).is(2, &["t.yaml:1:1", "did you mean `tests`"]);
+    check("suite: s\n".to_owned(), &[]).is(2, &["there is no test"]);
+    check("a: [\n".to_owned(), &[]).is(2, &["t.yaml:"]);
+    place.sidering(&["check"]).is(2, &[]);
+    place.sidering(&["check", "absent.yaml"]).is(2, &["absent.yaml"]);
+}
