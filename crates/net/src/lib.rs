@@ -14,6 +14,7 @@ mod relay;
 mod runtime;
 mod scratch;
 mod set;
+mod splice;
 mod stream;
 mod sys;
 mod time;

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::splice::Splice;
 use crate::{Idle, Scratch, Stream, later, now};
 
 /// Bytes moved in one turn before the rest of the core has its own, so that one bulk flow cannot starve it.
@@ -82,6 +83,7 @@ struct Half {
     refused: Vec<u8>,
     /// How much of `refused` has gone since.
     sent: usize,
+    splice: Splice,
     /// Whether bytes moved since the relay last looked.
     moved: bool,
 }
@@ -130,6 +132,7 @@ impl Half {
         }
         let mut budget = TURN_BUDGET;
         loop {
+            ready!(self.poll_spliced(sink, cx, count)).map_err(Broken::Sink)?;
             ready!(self.poll_refused(sink, cx, count)).map_err(Broken::Sink)?;
             if self.state == State::Ending {
                 ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(Broken::Sink)?;
@@ -139,6 +142,11 @@ impl Half {
             if budget == 0 {
                 later(cx.waker());
                 return Poll::Pending;
+            }
+            let spliced = self.splice_some(source, sink, cx).map_err(Broken::Source)?;
+            if spliced > 0 {
+                budget = budget.saturating_sub(spliced);
+                continue;
             }
             let mut scratch = Scratch::take();
             let Poll::Ready(filled) = scratch.poll_fill(source, cx) else {
@@ -152,8 +160,37 @@ impl Half {
                 continue;
             }
             budget = budget.saturating_sub(bytes.len());
+            self.splice.note(bytes.len());
             self.write_or_keep(sink, cx, bytes, count).map_err(Broken::Sink)?;
         }
+    }
+
+    /// Between sockets with nothing on top of them.
+    fn splice_some<A: Stream, B: Stream>(
+        &mut self,
+        source: &A,
+        sink: &B,
+        cx: &mut Context<'_>,
+    ) -> io::Result<usize> {
+        match (source.as_tcp(), sink.as_tcp()) {
+            (Some(source), Some(_)) => self.splice.fill(source, cx),
+            _ => Ok(0),
+        }
+    }
+
+    fn poll_spliced<B: Stream>(
+        &mut self,
+        sink: &B,
+        cx: &mut Context<'_>,
+        count: &Cell<u64>,
+    ) -> Poll<io::Result<()>> {
+        while self.splice.holds() {
+            // It was a socket when the pipe was filled.
+            let tcp = sink.as_tcp().ok_or(io::ErrorKind::Unsupported)?;
+            let sent = ready!(self.splice.poll_drain(tcp, cx))?;
+            self.note(sent, count)?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_refused<B: Stream>(

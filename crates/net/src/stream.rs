@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use crate::runtime::Direction;
 use crate::set::Registered;
+use crate::sys::pipe::Pipe;
 use crate::sys::socket;
 use crate::{Failure, now, sleep_until};
 
@@ -138,6 +139,26 @@ impl TcpStream {
     pub fn original_destination(&self) -> Result<SocketAddr, Failure> {
         socket::original_destination(self.socket.fd(), self.peer.is_ipv6())
             .map_err(|_| Failure::NotRedirected { peer: self.peer })
+    }
+
+    /// Whether reading may find something; else the reader is woken.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_ready(Direction::Read, cx)
+    }
+
+    /// Moves at most `length` bytes into `pipe`. What it does not find says nothing: see `Splice::fill`.
+    pub(crate) fn splice_into(&self, pipe: &Pipe, length: usize) -> io::Result<usize> {
+        pipe.splice_from(self.socket.fd(), length)
+    }
+
+    /// Moves at most `length` bytes out of `pipe`, which holds as many.
+    pub(crate) fn poll_splice_out(
+        &self,
+        pipe: &Pipe,
+        length: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_call(Direction::Write, cx, |fd| pipe.splice_to(fd, length))
     }
 
     /// Ends the connection so that the peer sees a reset, never a clean end.

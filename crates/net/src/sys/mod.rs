@@ -1,8 +1,9 @@
-//! All kernel work of this crate that no dependency wraps: epoll, eventfd, ring probing, and socket calls on
-//! uninitialised buffers. The only place with `unsafe`; every function here is safe to call.
+//! All kernel work of this crate that no dependency wraps: epoll, eventfd, ring probing, splicing, and
+//! socket calls on uninitialised buffers. The only place with `unsafe`; every function here is safe to call.
 #![allow(unsafe_code)] // raw system calls are what this module exists for
 
 pub(crate) mod epoll;
+pub(crate) mod pipe;
 pub(crate) mod ring;
 pub(crate) mod socket;
 

@@ -85,7 +85,7 @@ pub(crate) fn stream_socket(domain: socket2::Domain) -> io::Result<Socket> {
     Socket::new(domain, socket2::Type::STREAM.nonblocking().cloexec(), None)
 }
 
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

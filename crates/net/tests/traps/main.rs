@@ -9,6 +9,7 @@ mod drivers;
 mod endings;
 mod idling;
 mod relaying;
+mod splicing;
 mod starving;
 mod support;
 mod waking;

@@ -22,11 +22,11 @@ const BLOCK: usize = 1 << 20;
 const BLOCKS: usize = 64;
 
 /// A block whose every position is told from its neighbours.
-fn block() -> Vec<u8> {
+pub(crate) fn block() -> Vec<u8> {
     (0..BLOCK as u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).take(BLOCK).collect()
 }
 
-fn send_all(peer: &mut Peer) {
+pub(crate) fn send_all(peer: &mut Peer) {
     let block = block();
     for _ in 0..BLOCKS {
         peer.write_all(&block).unwrap();
@@ -34,7 +34,7 @@ fn send_all(peer: &mut Peer) {
     peer.shutdown(Shutdown::Write).unwrap();
 }
 
-fn receive_all(peer: &mut Peer) {
+pub(crate) fn receive_all(peer: &mut Peer) {
     let (block, mut got) = (block(), vec![0; BLOCK]);
     for _ in 0..BLOCKS {
         peer.read_exact(&mut got).unwrap();
@@ -44,7 +44,7 @@ fn receive_all(peer: &mut Peer) {
 }
 
 /// Our two ends of a relay, and the peers beyond them.
-async fn ends() -> (TcpStream, TcpStream, Peer, Peer) {
+pub(crate) async fn ends() -> (TcpStream, TcpStream, Peer, Peer) {
     let (downstream, client) = pair().await;
     let door = Door::bind("127.0.0.1:0").unwrap();
     let upstream = TcpStream::connect(door.local_addr().unwrap(), soon()).await.unwrap();
@@ -53,7 +53,7 @@ async fn ends() -> (TcpStream, TcpStream, Peer, Peer) {
 }
 
 /// Runs a relay between peers that do as told, and checks that all of them ended well.
-async fn relayed(
+pub(crate) async fn relayed(
     client: impl FnOnce(&mut Peer) + Send + 'static,
     server: impl FnOnce(&mut Peer) + Send + 'static,
 ) -> (Result<(), RelayFailure>, Counters) {
@@ -71,7 +71,7 @@ async fn relayed(
     (ended, counters)
 }
 
-fn reset(peer: &mut Peer) {
+pub(crate) fn reset(peer: &mut Peer) {
     // The peer is dropped after this.
     SockRef::from(&*peer).set_linger(Some(Duration::ZERO)).unwrap();
 }
@@ -254,13 +254,19 @@ on_both_drivers! {
 }
 
 /// Resets once the kernel has no room left for what comes: the relay waits to write to us, and to read from us.
-fn reset_when_stuck(peer: &mut Peer) {
+pub(crate) fn reset_when_stuck(peer: &mut Peer) {
+    until_stuck(peer);
+    reset(peer);
+}
+
+/// Reads nothing until nothing more comes.
+pub(crate) fn until_stuck(peer: &mut Peer) {
     let mut waiting = 0;
     loop {
         let mut buffer = vec![std::mem::MaybeUninit::uninit(); 8 << 20];
         let held = SockRef::from(&*peer).recv_with_flags(&mut buffer, libc::MSG_PEEK).unwrap();
         if held == waiting && held > 0 {
-            return reset(peer);
+            return;
         }
         waiting = held;
         std::thread::yield_now();
