@@ -119,7 +119,10 @@ pub async fn serve<S: Stream, H: Handler<S>>(
         let next = poll_fn(|cx| connection.borrow_mut().poll_request(drain, cx)).await?;
         let responder = Responder { connection: connection.clone(), drain: drain.clone(), last: false };
         let Done(()) = match next {
-            Next::Request(head) => handler.handle(head, Body::new(connection.clone()), responder).await,
+            // Boxed: between two exchanges the connection keeps no room for one.
+            Next::Request(head) => {
+                Box::pin(handler.handle(head, Body::new(connection.clone()), responder)).await
+            }
             Next::Malformed(why) => handler.malformed(why, responder).await,
             Next::End(outcome) => {
                 h1::close(&connection).await;

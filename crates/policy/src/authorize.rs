@@ -23,7 +23,7 @@ use crate::{Authorization, Facts, Origin, Refusal, Token};
 #[derive(Debug)]
 pub struct Permit {
     by: Option<Arc<Origin>>,
-    would_deny: Option<Origin>,
+    would_deny: Option<Arc<Origin>>,
 }
 
 /// What rules read of an HTTP request.
@@ -54,7 +54,7 @@ impl Permit {
 
     /// The dry-run DENY rule that would have denied it, or a dry-run ALLOW policy that would not have allowed it.
     pub fn would_deny(&self) -> Option<&Origin> {
-        self.would_deny.as_ref()
+        self.would_deny.as_deref()
     }
 }
 
@@ -90,12 +90,12 @@ pub fn dry_run(
     peer: Option<&PeerIdentity>,
     request: &RequestFacts<'_>,
 ) -> Option<Origin> {
-    would_deny(&rules.dry_run, &Subject { facts, peer, request: Some(request) })
+    would_deny(&rules.dry_run, &Subject { facts, peer, request: Some(request) }).map(Arc::unwrap_or_clone)
 }
 
 /// As [`dry_run`], for a connection.
 pub fn dry_run_tcp(rules: &Authorization, facts: &Facts, peer: Option<&PeerIdentity>) -> Option<Origin> {
-    would_deny(&rules.dry_run, &Subject { facts, peer, request: None })
+    would_deny(&rules.dry_run, &Subject { facts, peer, request: None }).map(Arc::unwrap_or_clone)
 }
 
 fn decide(rules: &Authorization, subject: &Subject<'_>) -> Result<Permit, Refusal> {
@@ -117,14 +117,14 @@ fn decide(rules: &Authorization, subject: &Subject<'_>) -> Result<Permit, Refusa
 }
 
 /// Dry-run policies are judged among themselves, as Istio does: an ALLOW that would not have matched would have denied.
-fn would_deny(dry_run: &RuleSet, subject: &Subject<'_>) -> Option<Origin> {
+fn would_deny(dry_run: &RuleSet, subject: &Subject<'_>) -> Option<Arc<Origin>> {
     if let Some(rule) = first(&dry_run.deny, subject, Effect::Deny) {
-        return Some(Origin::clone(&rule.origin));
+        return Some(rule.origin.clone());
     }
     let allow = dry_run.allow.as_ref()?;
     match first(&allow.rules, subject, Effect::Allow) {
         Some(_) => None,
-        None => allow.policies.first().cloned(),
+        None => allow.policies.first().cloned().map(Arc::new),
     }
 }
 

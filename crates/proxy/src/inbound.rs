@@ -23,39 +23,54 @@ use crate::{Phase, Reason, opaque};
 /// For a handshake, from its first byte to its last: Envoy's default in Istio is as long.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Serves a connection to our workload until it ends.
-pub(crate) async fn serve(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<()> {
+/// Serves a connection to our workload until it ends. What comes before that is boxed: the connection outlives it, and
+/// shall not keep the room for it.
+pub(crate) fn serve<'a>(
+    connection: &'a Rc<Connection>,
+    listener: &'a Listener,
+    stream: TcpStream,
+) -> impl Future<Output = Stage<()>> + 'a {
+    let admitting = Box::pin(admit(connection, listener, stream));
+    async move {
+        let Some((mut io, client)) = admitting.await? else { return Ok(()) };
+        // As of now: a Snapshot may have come during the handshake.
+        let chain = connection.chain();
+        match &chain.filter {
+            Filter::Tcp(clusters) => {
+                let identity = client.as_deref().map(|client| &client.identity);
+                connection.serves(Protocol::Tcp);
+                let permit = authorize_tcp(&chain.authorization, &connection.sniffed(), identity)
+                    .map_err(|refusal| Refused::decided(&refusal))?;
+                opaque::forward(connection, permit, clusters, &mut io).await;
+                Ok(())
+            }
+            Filter::Http(_) => {
+                let handler = Inbound::new(connection.clone(), client);
+                // Boxed, so that a connection of opaque bytes costs only its own.
+                Box::pin(request::serve(connection, io, &handler)).await
+            }
+        }
+    }
+}
+
+/// Sniffs, accepts and terminates TLS; `None` if the client closed without a byte.
+async fn admit(
+    connection: &Rc<Connection>,
+    listener: &Listener,
+    stream: TcpStream,
+) -> Stage<Option<(Io, Option<Rc<Client>>)>> {
     let needs = sidering_policy::needs(listener, connection.destination);
     let sniffing = pin!(sniff(stream, needs, listener.detection_timeout));
-    let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(()) };
+    let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(None) };
 
     let chain =
         connection.accept(&sniffed).map_err(|refused| refused.asking(request_line(sniffed.io.prefix())))?;
-
-    let (io, client) = match &chain.tls {
-        // Boxed: the connection outlives its handshake, and shall not keep the room for it.
-        Some(tls) => Box::pin(terminate(connection, sniffed, tls)).await?,
+    match &chain.tls {
+        // Boxed, since a client may stay silent for long.
+        Some(tls) => Box::pin(terminate(connection, sniffed, tls)).await.map(Some),
         None => {
             connection.tally().plaintext.add(1);
-            (Io::Plain(sniffed.io), None)
-        }
-    };
-
-    // As of now: a Snapshot may have come during the handshake.
-    let chain = connection.chain();
-    match &chain.filter {
-        Filter::Tcp(clusters) => {
-            let identity = client.as_deref().map(|client| &client.identity);
-            connection.serves(Protocol::Tcp);
-            let permit = authorize_tcp(&chain.authorization, &connection.sniffed(), identity)
-                .map_err(|refusal| Refused::decided(&refusal))?;
-            opaque::forward(connection, permit, clusters, io).await;
-            Ok(())
-        }
-        Filter::Http(_) => {
-            let handler = Inbound::new(connection.clone(), client);
-            // Boxed, so that a connection of opaque bytes costs only its own.
-            Box::pin(request::serve(connection, io, &handler)).await
+            Ok(Some((Io::Plain(sniffed.io), None)))
         }
     }
 }
@@ -127,5 +142,25 @@ impl Handler<Io> for Inbound {
 
     async fn malformed(&self, why: Malformed, responder: Responder<Io>) -> Done {
         request::malformed(&self.connection, why, responder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::story;
+
+    fn size<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Most of what an idle connection costs beside TLS. The limits are size classes of the allocator.
+    #[test]
+    fn a_connection_waits_in_little_room() {
+        assert!(size(story) <= 1024, "{} bytes", size(story));
+        let serve = |connection: &'static Connection, io: Io, handler: &'static Inbound| {
+            request::serve(connection, io, handler)
+        };
+        assert!(size(serve) <= 896, "{} bytes of an HTTP connection", size(serve));
     }
 }

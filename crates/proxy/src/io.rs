@@ -21,11 +21,6 @@ impl Io {
     pub(crate) fn plain(stream: TcpStream) -> Self {
         Self::Plain(Prefixed::new(stream, BytesMut::new()))
     }
-
-    /// Ends it so that the peer sees a reset: whatever came is not to be taken for the whole.
-    pub(crate) fn abort(mut self) {
-        self.reset();
-    }
 }
 
 macro_rules! each {

@@ -19,10 +19,9 @@ pub(crate) async fn forward(
     connection: &Rc<Connection>,
     permit: Permit,
     clusters: &[WeightedCluster],
-    io: Io,
+    io: &mut Io,
 ) {
-    let client = connection.client();
-    let mut report = Report::connection(connection, client.as_ref());
+    let mut report = Report::connection(connection, connection.client().as_ref());
     report.routed("", permit.by());
     let counters = Counters::default();
     let ended = joined(connection, permit, clusters, io, &mut report, &counters).await;
@@ -37,7 +36,7 @@ async fn joined(
     connection: &Rc<Connection>,
     permit: Permit,
     clusters: &[WeightedCluster],
-    io: Io,
+    io: &mut Io,
     report: &mut Report<'_>,
     counters: &Counters,
 ) -> Stage<()> {
@@ -53,10 +52,10 @@ async fn joined(
         Direction::Outbound => RETRIES,
     };
     let dialling = upstream::dial(connection, &cluster, retries);
-    let (upstream, established, _in_flight) = connection.unless_aborted(pin!(dialling)).await??;
+    let (mut upstream, established, _in_flight) = connection.unless_aborted(pin!(dialling)).await??;
     report.upstream(&cluster.name, &established);
     connection.joined(&established)?;
-    relay::tcp(connection, permit, io, upstream, cluster.tcp_idle_timeout, counters).await.map_err(
+    relay::tcp(connection, permit, io, &mut upstream, cluster.tcp_idle_timeout, counters).await.map_err(
         |refused| refused.towards(&cluster.name, Some(upstream::shown(&established.endpoint.address))),
     )
 }

@@ -21,30 +21,40 @@ use crate::sniff::sniff;
 /// Istio's default.
 pub(crate) const RETRIES: u32 = 2;
 
-/// Serves a connection of our application until it ends.
-pub(crate) async fn serve(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<()> {
-    let needs = sidering_policy::needs(listener, connection.destination);
-    let sniffing = pin!(sniff(stream, needs, listener.detection_timeout));
-    let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(()) };
-
-    let chain = connection.accept(&sniffed)?;
-    connection.tally().plaintext.add(1);
-    let io = Io::Plain(sniffed.io);
-
-    match &chain.filter {
-        Filter::Tcp(clusters) => {
-            connection.serves(Protocol::Tcp);
-            let permit = authorize_tcp(&chain.authorization, &connection.sniffed(), None)
-                .map_err(|refusal| Refused::decided(&refusal))?;
-            opaque::forward(connection, permit, clusters, io).await;
-            Ok(())
-        }
-        Filter::Http(_) => {
-            let handler = Outbound(connection.clone());
-            // Boxed, so that a connection of opaque bytes costs only its own.
-            Box::pin(request::serve(connection, io, &handler)).await
+/// Serves a connection of our application until it ends; see [`crate::inbound::serve`] for what is boxed.
+pub(crate) fn serve<'a>(
+    connection: &'a Rc<Connection>,
+    listener: &'a Listener,
+    stream: TcpStream,
+) -> impl Future<Output = Stage<()>> + 'a {
+    let admitting = Box::pin(admit(connection, listener, stream));
+    async move {
+        let Some(mut io) = admitting.await? else { return Ok(()) };
+        let chain = connection.chain();
+        match &chain.filter {
+            Filter::Tcp(clusters) => {
+                connection.serves(Protocol::Tcp);
+                let permit = authorize_tcp(&chain.authorization, &connection.sniffed(), None)
+                    .map_err(|refusal| Refused::decided(&refusal))?;
+                opaque::forward(connection, permit, clusters, &mut io).await;
+                Ok(())
+            }
+            Filter::Http(_) => {
+                let handler = Outbound(connection.clone());
+                Box::pin(request::serve(connection, io, &handler)).await
+            }
         }
     }
+}
+
+/// Sniffs and accepts; `None` if the application closed without a byte.
+async fn admit(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<Option<Io>> {
+    let needs = sidering_policy::needs(listener, connection.destination);
+    let sniffing = pin!(sniff(stream, needs, listener.detection_timeout));
+    let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(None) };
+    connection.accept(&sniffed)?;
+    connection.tally().plaintext.add(1);
+    Ok(Some(Io::Plain(sniffed.io)))
 }
 
 /// Answers the requests of one outbound connection.

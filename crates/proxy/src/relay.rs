@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sidering_http::{
     Body, BodyWriter, Client, Done, Exchange, Failure, RequestHead, Responder, ResponseHead,
 };
-use sidering_net::{Counters, Elapsed, RelayFailure, deadline, later};
+use sidering_net::{Counters, Elapsed, RelayFailure, Stream, deadline, later};
 use sidering_policy::Permit;
 
 use crate::connection::Connection;
@@ -24,18 +24,18 @@ use crate::{Phase, Reason};
 pub(crate) async fn tcp(
     connection: &Connection,
     _permit: Permit,
-    mut downstream: Io,
-    mut upstream: Io,
+    downstream: &mut Io,
+    upstream: &mut Io,
     idle: Option<Duration>,
     counters: &Counters,
 ) -> Stage<()> {
     let ended = {
-        let relaying = pin!(sidering_net::relay(&mut downstream, &mut upstream, idle, counters));
+        let relaying = pin!(sidering_net::relay(downstream, upstream, idle, counters));
         connection.unless_aborted(relaying).await.and_then(|ended| ended.map_err(|why| broken(&why)))
     };
     if ended.is_err() {
-        downstream.abort();
-        upstream.abort();
+        downstream.reset();
+        upstream.reset();
     }
     ended
 }

@@ -21,7 +21,7 @@ use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::live::{Live, SocketKey};
 use crate::record::{Record, Ring};
-use crate::refused::{Refused, Stage};
+use crate::refused::Refused;
 use crate::registry::Registry;
 use crate::report::Report;
 use crate::stop::Stop;
@@ -298,11 +298,7 @@ impl Core {
         if self.draining() {
             connection.drain();
         }
-        spawn_local(async move {
-            if let Err(refused) = serve(&connection, &listener, stream).await {
-                Report::refuse(&connection, &refused);
-            }
-        });
+        spawn_local(story(connection, listener, stream));
     }
 
     /// Captured traffic whose destination is a capture port would come back to us for ever.
@@ -351,9 +347,21 @@ impl Core {
     }
 }
 
-async fn serve(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<()> {
-    match connection.direction {
-        Direction::Inbound => inbound::serve(connection, listener, stream).await,
-        Direction::Outbound => outbound::serve(connection, listener, stream).await,
+/// Serves one connection, from its first byte to its last.
+pub(crate) fn story(
+    connection: Rc<Connection>,
+    listener: Arc<Listener>,
+    stream: TcpStream,
+) -> impl Future<Output = ()> {
+    // No `async fn`, which keeps its arguments twice; boxed, as it moves on at once and its place stays.
+    let stream = Box::new(stream);
+    async move {
+        let served = match connection.direction {
+            Direction::Inbound => inbound::serve(&connection, &listener, *stream).await,
+            Direction::Outbound => outbound::serve(&connection, &listener, *stream).await,
+        };
+        if let Err(refused) = served {
+            Report::refuse(&connection, &refused);
+        }
     }
 }
