@@ -77,3 +77,112 @@ fn an_answer_holds_every_key_whatever_was_expected() {
         assert_eq!(keys, wanted.split_whitespace().collect(), "{line}");
     }
 }
+
+/// Fields of Istio 1.31's CRD schemas: kind, path and type. What a policy holds is listed where it stands first.
+const FIELDS: &str = include_str!("../policy/fields.txt");
+
+/// How a field is treated, by what is said of a resource that sets nothing else.
+#[derive(Debug, PartialEq, Eq)]
+enum Treated {
+    Done,
+    Decided,
+    Refused,
+    Unknown,
+}
+
+/// A resource with one field, on one line.
+fn with_field(kind: &str, path: &str, value: &str) -> String {
+    let group = if kind == "DestinationRule" { "networking" } else { "security" };
+    let spec = path.rsplit('.').fold(value.to_owned(), |inside, part| match part.strip_suffix("[]") {
+        _ if part == "*" => format!("{{8080: {inside}}}"),
+        Some(list) => format!("{{{list}: [{inside}]}}"),
+        // What is not used is not judged.
+        None if part == "tls" && !path.ends_with("tls.mode") && inside != "{}" => {
+            format!("{{tls: {{mode: SIMPLE, {}}}", &inside[1..])
+        }
+        None => format!("{{{part}: {inside}}}"),
+    });
+    format!(
+        "{{apiVersion: {group}.istio.io/v1, kind: {kind}, metadata: {{name: f, namespace: shop}}, spec: {spec}}}"
+    )
+}
+
+fn treated(path: &str, said: &[&str]) -> Treated {
+    let names = || path.split('.').map(|part| part.trim_end_matches("[]"));
+    let says = |text: &str| said.iter().any(|line| line.contains(text));
+    if says("unknown field") {
+        Treated::Unknown
+    } else if names().any(|name| says(&format!("`{name}` of")) && says("decided, not executed")) {
+        Treated::Decided
+    } else if says("is not supported") {
+        Treated::Refused
+    } else {
+        Treated::Done
+    }
+}
+
+/// The page names each field, or the one that holds it, in the section of its kind, on a row that says how it is treated.
+#[test]
+fn the_compatibility_page_is_in_step_with_every_field() {
+    let fields: Vec<(&str, &str, &str)> = FIELDS
+        .lines()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let mut word = || words.next().expect("a line has three words");
+            (word(), word(), word())
+        })
+        .collect();
+    let documents: Vec<String> = fields
+        .iter()
+        .map(|(kind, path, r#type)| {
+            let value = match *r#type {
+                _ if path.ends_with(".key") => "source.ip",
+                "integer" | "number" => "1",
+                "boolean" => "true",
+                "array" => "[]",
+                "object" => "{}",
+                _ => "x",
+            };
+            with_field(kind, path, value)
+        })
+        .collect();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("fields.yaml");
+    fs::write(&file, documents.join("\n---\n")).expect("a file can be written");
+    let finished = run(Command::new(binary()).args(["lint", "-o", "json"]).arg(&file), b"");
+    let said = finished.json();
+    let said = said.as_array().expect("lint prints a list");
+
+    let page = include_str!("../../docs/compatibility.md");
+    let section = |kind: &str| {
+        let from = page.find(&format!("## {kind}\n")).unwrap_or_else(|| panic!("{kind} has no section"));
+        page[from + 3..].split("\n## ").next().unwrap_or_default()
+    };
+    let mut wrong = Vec::new();
+    for (index, (kind, path, _)) in fields.iter().enumerate() {
+        let line = 2 * index as u64 + 1;
+        let about: Vec<&str> =
+            said.iter().filter(|one| one["line"] == line).filter_map(|one| one["message"].as_str()).collect();
+        let treated = treated(path, &about);
+        let names: Vec<&str> = path.split('.').map(|part| part.trim_end_matches("[]")).collect();
+        let row = names.iter().rev().find_map(|name| {
+            section(kind).lines().find(|row| {
+                let cell = row.split('|').nth(1).unwrap_or_default();
+                cell.split('`')
+                    .skip(1)
+                    .step_by(2)
+                    .any(|code| code.split(['.', ' ', '[']).any(|word| word == *name))
+            })
+        });
+        let says = match &treated {
+            Treated::Done => "done",
+            Treated::Decided => "decided, not executed",
+            Treated::Refused => "refused",
+            Treated::Unknown => "not known",
+        };
+        if !row.is_some_and(|row| row.contains(says) || row.contains("differs")) {
+            wrong.push(format!("{kind} {path}: {treated:?}, and the page says {row:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -107,7 +107,10 @@ fn read_balancer(node: &Node, r: &mut Reader<'_>) -> Option<Balancer> {
     ];
     let mut f = r.fields(node, "loadBalancer");
     let balancer = f.get("simple").and_then(|n| r.one_of(n, "simple", &words));
-    f.later(&["consistentHash", "localityLbSetting", "warmup", "warmupDurationSecs"], r);
+    f.later(
+        &["consistentHash", "localityLbSetting", "zoneAwareLbSetting", "warmup", "warmupDurationSecs"],
+        r,
+    );
     f.done(r);
     balancer
 }
@@ -142,6 +145,7 @@ fn read_pool(node: &Node, r: &mut Reader<'_>) -> ConnectionPool {
                 "h2UpgradePolicy",
                 "useClientProtocol",
                 "maxConcurrentStreams",
+                "http2KeepAlive",
             ],
             r,
         );
