@@ -113,7 +113,7 @@ impl Compiler<'_> {
             return Some(Towards::All(None));
         }
         let mesh_tls = Arc::new(self.mesh_tls(target, None, &Origin::default_of("auto mTLS")));
-        if service.headless || target.settings.balancer == Some(Balancer::Passthrough) {
+        if service.original_destination || target.settings.balancer == Some(Balancer::Passthrough) {
             // One decision for all: plaintext if anybody, or nobody, is there who cannot.
             let able = !instances.is_empty() && instances.iter().all(|instance| instance.has_sidecar);
             return Some(Towards::All(able.then_some(mesh_tls)));

@@ -28,6 +28,8 @@ pub(crate) struct Service {
     pub(crate) ports: Vec<Port>,
     pub(crate) external: bool,
     pub(crate) headless: bool,
+    /// Each client dials the endpoint itself (`resolution: NONE`, or headless): Istio makes one choice of TLS for all.
+    pub(crate) original_destination: bool,
     pub(crate) endpoints: Vec<Instance>,
     /// Listed by the ServiceEntry itself.
     pub(crate) subject_alt_names: Vec<(Arc<str>, Position)>,
@@ -242,7 +244,8 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
     let ports: Vec<(Port, TargetPort)> =
         entry.ports.iter().map(|port| (port.clone(), target(port))).collect();
     let mut endpoints: Vec<Instance> = Vec::new();
-    if entry.resolution == Resolution::Static {
+    // Of DNS entries, too: who answers is known of them, and where, if they have addresses.
+    if entry.resolution != Resolution::None {
         endpoints = entry
             .endpoints
             .iter()
@@ -259,6 +262,7 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
         ports: entry.ports.clone(),
         external: entry.external,
         headless: false,
+        original_destination: entry.resolution == Resolution::None,
         endpoints: endpoints.clone(),
         subject_alt_names: entry.subject_alt_names.clone(),
         annotations: Labels::new(),
@@ -287,6 +291,7 @@ fn of_kubernetes(service: &KubernetesService, mesh: &MeshConfig, workloads: &Wor
         ports: service.ports.iter().map(|(port, _)| port.clone()).collect(),
         external: false,
         headless: service.headless,
+        original_destination: service.headless,
         endpoints: endpoints.unwrap_or_default(),
         subject_alt_names: Vec::new(),
         annotations: meta.annotations.clone(),

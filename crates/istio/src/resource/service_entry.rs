@@ -177,7 +177,7 @@ fn read_resolution(node: Option<&Node>, spec: &Node, r: &mut Reader<'_>) -> Reso
     let resolution = node.and_then(|n| r.one_of(n, "resolution", &words)).unwrap_or(Resolution::None);
     if resolution != Resolution::Static {
         let at = node.unwrap_or(spec);
-        r.warning(at, "only resolution STATIC is executed yet: this service has no endpoint and refuses; list its endpoints");
+        r.warning(at, "names are not resolved yet: only endpoints that are listed by address are reached; list them, with resolution STATIC");
     }
     resolution
 }

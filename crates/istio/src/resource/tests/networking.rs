@@ -170,7 +170,7 @@ fn service_entry() {
             (
                 "{hosts: [a], ports: [{number: 80, name: a}], resolution: DNS}",
                 &[
-                    "4:64: warning: only resolution STATIC is executed yet: this service has no endpoint and refuses; list its endpoints",
+                    "4:64: warning: names are not resolved yet: only endpoints that are listed by address are reached; list them, with resolution STATIC",
                 ],
             ),
             (
