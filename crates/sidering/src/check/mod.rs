@@ -111,16 +111,13 @@ fn run<'s>(suite: &'s Suite<'_>) -> impl Iterator<Item = Outcome> + 's {
 }
 
 fn answer(suite: &Suite<'_>, test: &Test<'_>) -> Result<Answer, String> {
-    if let Question::Validate { object } = &test.question {
-        return Ok(world::validate(&suite.file, object));
-    }
-    let world = World::of(suite, test)?;
+    let world = || World::of(suite, test);
     match &test.question {
-        Question::Mtls { workload } => Ok(inbound::mtls(&world, workload)),
-        Question::Accept(asked) => inbound::accept(&world, asked),
-        Question::Authorize(asked) => inbound::authorize(&world, asked),
-        Question::Dial(asked) => outbound::dial(&world, asked),
-        Question::Route(asked) => outbound::route(&world, asked),
+        Question::Mtls { workload } => Ok(inbound::mtls(&world()?, workload)),
+        Question::Accept(asked) => inbound::accept(&world()?, asked),
+        Question::Authorize(asked) => inbound::authorize(&world()?, asked),
+        Question::Dial(asked) => outbound::dial(&world()?, asked),
+        Question::Route(asked) => outbound::route(&world()?, asked),
         Question::Validate { object } => Ok(world::validate(&suite.file, object)),
     }
 }

@@ -92,6 +92,10 @@ fn check_says_which_tests_failed_and_where_a_file_is_malformed() {
     );
     check(test("{mod: STRICT}"), &[]).is(2, &["t.yaml:10:12", "write one of mode, ports, by, trustDomains"]);
     check("tests:\n- name: x\n  expect: {}\n".to_owned(), &[]).is(2, &["t.yaml:2:3", "exactly one question"]);
+    check("include: [mesh/nope]\ntests: []\n".to_owned(), &[]).is(2, &["t.yaml:1:11", "mesh/nope"]);
+    std::fs::write(place.path("strict.yaml"), STRICT).unwrap();
+    let included = "include: [strict.yaml]\ntests:\n- name: x\n  mtls: {workload: {namespace: shop}}\n  expect: {mode: STRICT}\n";
+    assert_eq!(check(included.to_owned(), &[]).out, "1 passed, 0 failed\n");
     check("test: []\n".to_owned(), &[]).is(2, &["t.yaml:1:1", "did you mean `tests`"]);
     check("suite: s\n".to_owned(), &[]).is(2, &["there is no test"]);
     check("a: [\n".to_owned(), &[]).is(2, &["t.yaml:"]);
