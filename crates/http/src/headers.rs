@@ -1,7 +1,13 @@
 //! The header list: in order, with duplicates and the case they came in. Kept as spans into the received bytes, so
 //! that a head of any size costs two allocations.
 
-use bytes::Bytes;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr3;
+
+/// How many bytes a proxy usually adds.
+const ADDED_USUAL: usize = 192;
 
 /// A name that is not a token (RFC 9110, 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,65 +150,148 @@ impl Headers {
 
     /// Replaces all of this name by one, in the place of the first; at the end if there was none.
     pub fn set(&mut self, name: &HeaderName, value: impl AsRef<[u8]>) {
-        let key = name.as_str();
-        let place = self.raw().position(|(is, _)| is.eq_ignore_ascii_case(key.as_bytes()));
-        self.remove(key);
-        self.append(name, value);
-        if let Some(place) = place {
-            self.fields[place..].rotate_right(1);
+        let key = &name.0;
+        let field = Field { added: true, name: self.push(key), value: self.push(value.as_ref()) };
+        let Self { wire, added, fields } = self;
+        let mut found = false;
+        fields.retain_mut(|other| {
+            if !other.name(wire, added).eq_ignore_ascii_case(key) {
+                return true;
+            }
+            *other = field;
+            !std::mem::replace(&mut found, true)
+        });
+        if !found {
+            fields.push(field);
         }
     }
 
     /// Removes all of this name; whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.len();
-        self.retain(|is, _| !is.eq_ignore_ascii_case(name));
+        self.retain(|is, _| !is.eq_ignore_ascii_case(name.as_bytes()));
         self.len() < before
     }
 
-    /// Keeps those for which `keep(name, value)` is true.
-    pub fn retain(&mut self, mut keep: impl FnMut(&str, &[u8]) -> bool) {
+    /// Keeps those for which `keep(name, value)` is true; the name's case is as sent.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         let Self { wire, added, fields } = self;
-        fields.retain(|field| {
-            let text: &[u8] = if field.added { added } else { wire };
-            keep(
-                std::str::from_utf8(field.name.of(text)).expect("names are tokens, so ASCII"),
-                field.value.of(text),
-            )
-        });
+        fields.retain(|field| keep(field.name(wire, added), field.value(wire, added)));
     }
 
     /// As `iter`, names as bytes.
     pub(crate) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields.iter().map(|field| {
-            let text: &[u8] = if field.added { &self.added } else { &self.wire };
-            (field.name.of(text), field.value.of(text))
-        })
+        let Self { wire, added, fields } = self;
+        fields.iter().map(|field| (field.name(wire, added), field.value(wire, added)))
     }
 
-    /// A list whose headers lie in `wire`, to be filled by `note`.
-    pub(crate) fn received(wire: Bytes, count: usize) -> Self {
+    /// Those that were received in `wire`.
+    pub(crate) fn received(wire: Bytes, spans: Spans) -> Self {
+        Self { wire, added: Vec::new(), fields: spans.fields }
+    }
+
+    /// At least as many bytes as all lines take.
+    pub(crate) fn size(&self) -> usize {
+        self.wire.len() + self.added.len() + 4 * self.fields.len()
+    }
+
+    /// Writes a line for each, or what `choose` says of its name. Neighbours that were received as they are to be written
+    /// are copied in one piece.
+    pub(crate) fn write<'a>(&self, out: &mut BytesMut, choose: impl Fn(&[u8]) -> Line<'a>) {
+        let Self { wire, added, fields } = self;
+        let mut run = 0..0;
+        for field in fields {
+            let name = field.name(wire, added);
+            let value = match choose(name) {
+                Line::Without => continue,
+                Line::AsIs => match field.line(wire) {
+                    Some(line) if line.start == run.end => {
+                        run.end = line.end;
+                        continue;
+                    }
+                    Some(line) => {
+                        out.extend_from_slice(&wire[std::mem::replace(&mut run, line)]);
+                        continue;
+                    }
+                    None => field.value(wire, added),
+                },
+                Line::Value(value) => value,
+            };
+            out.extend_from_slice(&wire[std::mem::take(&mut run)]);
+            for piece in [name, b": ", value, b"\r\n"] {
+                out.extend_from_slice(piece);
+            }
+        }
+        out.extend_from_slice(&wire[run]);
+    }
+
+    fn push(&mut self, text: &[u8]) -> Span {
+        if self.added.is_empty() {
+            self.added.reserve(ADDED_USUAL);
+        }
+        let span = Span { start: self.added.len() as u32, len: text.len() as u32 };
+        self.added.extend_from_slice(text);
+        if memchr3(b'\r', b'\n', 0, text).is_some() {
+            for byte in &mut self.added[span.start as usize..] {
+                if matches!(byte, b'\r' | b'\n' | 0) {
+                    *byte = b' ';
+                }
+            }
+        }
+        span
+    }
+}
+
+/// What to write for a header.
+pub(crate) enum Line<'a> {
+    AsIs,
+    Without,
+    /// The name with this value instead.
+    Value(&'a [u8]),
+}
+
+/// Where received headers lie, while they are still being read.
+pub(crate) struct Spans {
+    /// The address of the first byte received.
+    base: usize,
+    fields: Vec<Field>,
+}
+
+impl Spans {
+    /// Of about `count` headers in `wire`.
+    pub(crate) fn within(wire: &[u8], count: usize) -> Self {
         // Room for a few of the proxy's own.
-        Self { wire, added: Vec::new(), fields: Vec::with_capacity(count + 8) }
+        Self { base: wire.as_ptr() as usize, fields: Vec::with_capacity(count + 8) }
     }
 
     /// Notes a header that lies in `wire`; the caller checked that the name is a token and the value clean.
     pub(crate) fn note(&mut self, name: &[u8], value: &[u8]) {
-        let base = self.wire.as_ptr() as usize;
-        let within = |part: &[u8]| Span {
-            start: (part.as_ptr() as usize).saturating_sub(base) as u32,
+        let span = |part: &[u8]| Span {
+            start: (part.as_ptr() as usize).saturating_sub(self.base) as u32,
             len: part.len() as u32,
         };
-        let (name, value) = (within(name), within(value));
-        debug_assert!((value.start + value.len) as usize <= self.wire.len());
-        self.fields.push(Field { added: false, name, value });
+        self.fields.push(Field { added: false, name: span(name), value: span(value) });
+    }
+}
+
+impl Field {
+    fn name<'a>(&self, wire: &'a [u8], added: &'a [u8]) -> &'a [u8] {
+        self.name.of(if self.added { added } else { wire })
     }
 
-    fn push(&mut self, text: &[u8]) -> Span {
-        let span = Span { start: self.added.len() as u32, len: text.len() as u32 };
-        self.added
-            .extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte }));
-        span
+    fn value<'a>(&self, wire: &'a [u8], added: &'a [u8]) -> &'a [u8] {
+        self.value.of(if self.added { added } else { wire })
+    }
+
+    /// The whole line, if it was received just as it would be written.
+    fn line(&self, wire: &[u8]) -> Option<Range<usize>> {
+        let name = self.name.start as usize..(self.name.start + self.name.len) as usize;
+        let value = self.value.start as usize..(self.value.start + self.value.len) as usize;
+        let plain = !self.added
+            && value.start == name.end + 2
+            && wire[name.end..].starts_with(b": ")
+            && wire[value.end..].starts_with(b"\r\n");
+        plain.then_some(name.start..value.end + 2)
     }
 }
 

@@ -2,10 +2,6 @@
 
 use crate::Headers;
 
-/// Always removed; `te` is looked at apart.
-const ALWAYS: [&str; 6] =
-    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings"];
-
 /// Removes Connection and every header it names, Keep-Alive, Proxy-Connection, Transfer-Encoding, Upgrade, and TE
 /// except for `trailers`. A WebSocket upgrade is `RequestHead::websocket`, so it is not lost by this.
 pub fn strip_hop_by_hop(headers: &mut Headers) {
@@ -17,24 +13,34 @@ pub fn strip_hop_by_hop(headers: &mut Headers) {
     let trailers = headers.get_all("te").flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
     let mut te_kept = false;
     headers.retain(|name, value| {
-        if name.eq_ignore_ascii_case("te") {
+        if name.eq_ignore_ascii_case(b"te") {
             // Only the bare word may pass, once: `trailers;q=0.5, gzip` is the sender's talk with us.
             return trailers
                 && value.eq_ignore_ascii_case(b"trailers")
                 && !std::mem::replace(&mut te_kept, true);
         }
-        !ALWAYS.iter().any(|always| name.eq_ignore_ascii_case(always))
-            && !named.iter().any(|named| name.eq_ignore_ascii_case(named))
+        !is_always_removed(name) && !named.iter().any(|named| name.eq_ignore_ascii_case(named.as_bytes()))
     });
     if trailers && !te_kept {
         headers.append(&TE, "trailers");
     }
 }
 
-/// Most heads have none of these, and most names differ from all of them in length already.
 fn concerns_one_hop(name: &[u8]) -> bool {
-    let is = |other: &str| name.len() == other.len() && name.eq_ignore_ascii_case(other.as_bytes());
-    is("te") || ALWAYS.iter().any(|always| is(always))
+    is_always_removed(name) || name.eq_ignore_ascii_case(b"te")
+}
+
+/// By length first: most heads have none of these.
+fn is_always_removed(name: &[u8]) -> bool {
+    let always: &[&[u8]] = match name.len() {
+        7 => &[b"upgrade"],
+        10 => &[b"connection", b"keep-alive"],
+        14 => &[b"http2-settings"],
+        16 => &[b"proxy-connection"],
+        17 => &[b"transfer-encoding"],
+        _ => &[],
+    };
+    always.iter().any(|always| name.eq_ignore_ascii_case(always))
 }
 
 const TE: crate::HeaderName = crate::HeaderName::from_static("te");

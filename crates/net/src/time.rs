@@ -37,6 +37,20 @@ impl Timer {
         }
     }
 
+    /// As [`deadline`], for one that is needed again and again: that it is met costs next to nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn deadline<T>(&mut self, at: Instant, f: impl Future<Output = T>) -> Result<T, Elapsed> {
+        self.reset(at);
+        let mut f = pin!(f);
+        poll_fn(|cx| match f.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Ok(result)),
+            Poll::Pending => self.poll_fired(cx).map(|()| Err(Elapsed)),
+        })
+        .await
+    }
+
     /// Ready once the instant has passed, and ever after until it is moved.
     ///
     /// # Panics
@@ -106,11 +120,5 @@ pub struct Elapsed;
 /// # Errors
 /// [`Elapsed`] when the deadline came first; `f` is dropped.
 pub async fn deadline<T>(at: Instant, f: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let mut f = pin!(f);
-    let mut timer = Timer::at(at);
-    poll_fn(|cx| match f.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(Ok(result)),
-        Poll::Pending => timer.poll_fired(cx).map(|()| Err(Elapsed)),
-    })
-    .await
+    Timer::at(at).deadline(at, f).await
 }

@@ -40,15 +40,13 @@ fn by_weight(clusters: &[WeightedCluster], entropy: u64) -> Option<&WeightedClus
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::dial;
     use crate::sample::{cluster, origin};
-    use crate::{Discovery, Refusal, Snapshot, WeightedCluster};
+    use crate::{Discovery, Map, Refusal, Snapshot, WeightedCluster};
 
     fn snapshot() -> Snapshot {
         let of = |name: &str, discovery| (name.into(), cluster(name, discovery).into());
-        let clusters = HashMap::from([
+        let clusters = Map::from_iter([
             of("a", Discovery::Static(vec![])),
             of("b", Discovery::OriginalDestination),
             of("hole", Discovery::BlackHole),

@@ -42,6 +42,7 @@ pub use rule::{
     Allow, Authorization, Clause, Matcher, PathPattern, PathTemplate, Rule, RuleSet, TemplateError,
 };
 pub use snapshot::{
-    BindAddress, Chain, ChainMatch, Direction, DownstreamTls, Filter, Listener, Snapshot, TlsVersion, Version,
+    BindAddress, Chain, ChainMatch, Direction, DownstreamTls, Filter, Listener, Map, Snapshot, TlsVersion,
+    Version,
 };
 pub use token::{Claim, Claims, Token};

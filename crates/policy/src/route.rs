@@ -1,11 +1,10 @@
 //! HTTP routing: virtual host by Host header, then the first route that matches.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Cluster, HeaderLookup, Origin, Refusal, Snapshot, StringMatch, dial};
+use crate::{Cluster, HeaderLookup, Map, Origin, Refusal, Snapshot, StringMatch, dial};
 
 /// The virtual hosts of a chain.
 #[derive(Debug)]
@@ -13,7 +12,7 @@ pub struct RouteTable {
     /// For people: `80`, `inbound|8080||`.
     pub name: Arc<str>,
     /// Lower-case domain without port to host.
-    pub exact: HashMap<Arc<str>, Arc<VirtualHost>>,
+    pub exact: Map<Arc<str>, Arc<VirtualHost>>,
     /// Suffixes of `*suffix` domains, longest first.
     pub suffixes: Vec<(Arc<str>, Arc<VirtualHost>)>,
     /// `*`: all that an inbound chain has; outbound under ALLOW_ANY a route to `PassthroughCluster`, where traffic is

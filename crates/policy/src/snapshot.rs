@@ -15,6 +15,10 @@ use crate::{Authorization, Cluster, Origin, PathNormalization, RouteTable, Trans
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
+/// A map by names of the configuration, looked up for every request: its hash is fast, and need not withstand chosen
+/// keys.
+pub type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
 /// Everything this sidecar does, as of one configuration.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -23,7 +27,7 @@ pub struct Snapshot {
     /// In the order in which they are bound. Names are unique.
     pub listeners: Vec<Arc<Listener>>,
     /// By name, such as `outbound|8080|v1|orders.shop.svc.cluster.local` or `inbound|8080||`.
-    pub clusters: HashMap<Arc<str>, Arc<Cluster>>,
+    pub clusters: Map<Arc<str>, Arc<Cluster>>,
     /// Who this workload is; `By=` in XFCC. Absent only in tests.
     pub identity: Option<SpiffeId>,
     /// Trust domains of mesh peers: ours, its aliases, and those of further CAs.

@@ -39,9 +39,9 @@ pub(crate) fn admit(headers: &mut Headers, sender: Sender<'_>) {
 }
 
 /// What the application may be told by an untrusted peer only through us.
-fn is_reserved(name: &str) -> bool {
-    let envoy = name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("x-envoy-"));
-    envoy || name.eq_ignore_ascii_case("x-forwarded-client-cert")
+fn is_reserved(name: &[u8]) -> bool {
+    let envoy = name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"x-envoy-"));
+    envoy || name.eq_ignore_ascii_case(b"x-forwarded-client-cert")
 }
 
 fn from_mesh_peer(headers: &mut Headers, element: &str) {
@@ -85,18 +85,19 @@ pub(crate) fn ensure_request_id(headers: &mut Headers, entropy: [u64; 2]) {
     }
 }
 
-fn uuid([high, low]: [u64; 2]) -> String {
+fn uuid([high, low]: [u64; 2]) -> [u8; 36] {
     let high = high & !0xf000 | 0x4000;
     let low = low & !(0b11 << 62) | 1 << 63;
     // By hand, since every request without an id pays for it.
-    let mut text = String::with_capacity(36);
-    for (at, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
+    let digits = u128::from(high) << 64 | u128::from(low);
+    let mut left = 128;
+    std::array::from_fn(|at| {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            return b'-';
         }
-        text.extend([byte >> 4, byte & 0xf].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
-    }
-    text
+        left -= 4;
+        b"0123456789abcdef"[(digits >> left) as usize & 0xf]
+    })
 }
 
 /// Who the client is, as far as that is known: from a mesh peer the last address that it forwards, else the peer.
@@ -258,7 +259,8 @@ mod tests {
 
     #[test]
     fn request_ids_are_version_4_uuids_and_are_kept() {
-        assert_eq!(uuid([u64::MAX, 0]), "ffffffff-ffff-4fff-8000-000000000000");
+        assert_eq!(&uuid([u64::MAX, 0]), b"ffffffff-ffff-4fff-8000-000000000000");
+        assert_eq!(&uuid([0x0123_4567_89ab_cdef; 2]), b"01234567-89ab-4def-8123-456789abcdef");
         let mut named = headers(&[("X-Request-Id", "mine")]);
         ensure_request_id(&mut named, [1, 2]);
         assert_eq!(named.get("x-request-id"), Some(&b"mine"[..]));

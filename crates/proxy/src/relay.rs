@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sidering_http::{
     Body, BodyWriter, Client, Done, Exchange, Failure, RequestHead, Responder, ResponseHead,
 };
-use sidering_net::{Counters, Elapsed, RelayFailure, Stream, deadline, later};
+use sidering_net::{Counters, Elapsed, RelayFailure, Stream, Timer, deadline, later};
 use sidering_policy::Permit;
 
 use crate::connection::Connection;
@@ -104,6 +104,7 @@ pub(crate) async fn http(
     upstream: &Rc<Established>,
     mut request: Request,
     client: Client<Io>,
+    patience: &mut Timer,
     until: Option<Instant>,
     edit: impl FnOnce(&mut ResponseHead),
 ) -> Result<Answered, Box<Unanswered>> {
@@ -111,7 +112,7 @@ pub(crate) async fn http(
     let mut upload = Upload::default();
     let head = poll_fn(|cx| poll_answer(cx, &mut request, &mut exchange, &mut upload));
     let answered_by = until.unwrap_or_else(|| sidering_net::now() + UNANSWERED);
-    let mut head = match within(Some(answered_by), head).await {
+    let mut head = match patience.deadline(answered_by, head).await {
         Ok(Ok(head)) => head,
         Ok(Err(why)) => return Err(unanswered(request, &exchange, &upload, why)),
         Err(Elapsed) => return Err(unanswered(request, &exchange, &upload, Cut::Timeout)),

@@ -9,7 +9,7 @@ use std::time::Instant;
 use sidering_http::{
     Body, Done, Failure, Handler, Malformed, RequestHead, Responder, ResponseHead, strip_hop_by_hop,
 };
-use sidering_net::now;
+use sidering_net::{Timer, now};
 use sidering_policy::{
     Cluster, Endpoint, Filter, HeaderEdits, Origin, Permit, RequestFacts, RouteAction, RouteRequest, Token,
     authorize, normalize_path, path_of, route,
@@ -129,7 +129,9 @@ impl<'a> Exchange<'a> {
         let target = normalize_path(snapshot.path_normalization, &head.target).ok_or_else(|| {
             Refused::new(Phase::Route, Reason::MalformedPath, "the path cannot be normalised")
         })?;
-        head.target = target.into_owned();
+        if target != head.target {
+            head.target = target.into_owned();
+        }
 
         let authority = head.authority.as_deref().unwrap_or_default();
         let (method, path) = (head.method.as_str(), path_of(&head.target));
@@ -192,14 +194,18 @@ impl<'a> Exchange<'a> {
                     return self.refuse(refused, &request.head, request.responder);
                 }
             };
-            let Upstream { client, established, carried } = upstream;
+            let Upstream { client, established, carried, mut patience } = upstream;
             self.report.upstream(&cluster.name, &established);
             let edit = |head: &mut ResponseHead| {
                 strip_hop_by_hop(&mut head.headers);
                 headers::edit(&mut head.headers, response_headers);
             };
-            match relay::http(self.connection, &established, request, client, until, edit).await {
-                Ok(answered) => return self.finish(answered, cluster, established, carried, timeout),
+            match relay::http(self.connection, &established, request, client, &mut patience, until, edit)
+                .await
+            {
+                Ok(answered) => {
+                    return self.finish(answered, cluster, established, carried, patience, timeout);
+                }
                 Err(unanswered) if sendable_again(&unanswered, carried > 0) && attempts.again() => {
                     attempts.distrust_pool();
                     self.connection.core.counters().retries.add(1);
@@ -220,11 +226,13 @@ impl<'a> Exchange<'a> {
         cluster: &Cluster,
         established: Rc<Established>,
         carried: u32,
+        patience: Timer,
         timeout: Option<&Timeout>,
     ) -> Done {
         let Answered { head, done, status, first_byte, received, sent, client, cut } = answered;
         if let Some(client) = client {
-            let upstream = Upstream { client, established: established.clone(), carried: carried + 1 };
+            let upstream =
+                Upstream { client, established: established.clone(), carried: carried + 1, patience };
             self.connection.core.check_in(upstream, cluster);
         }
         if let Some(why) = cut {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sidering_http::Client;
 use sidering_identity::{PeerIdentity, peer_identity};
-use sidering_net::{Prefixed, TcpStream, now};
+use sidering_net::{Prefixed, TcpStream, Timer, now};
 use sidering_policy::{
     Address, Cluster, Direction, Discovery, Endpoint, Refusal, Sni, Trust, UpstreamTls, pick,
 };
@@ -45,6 +45,8 @@ pub(crate) struct Upstream {
     pub(crate) established: Rc<Established>,
     /// How many exchanges it has carried.
     pub(crate) carried: u32,
+    /// Limits how long each waits for its answer.
+    pub(crate) patience: Timer,
 }
 
 /// How often something may be tried again, and what was tried.
@@ -98,7 +100,15 @@ pub(crate) async fn checkout<'a>(
         match Box::pin(establish(connection, cluster, &endpoint, key, Protocol::Http)).await {
             Ok((io, established)) => {
                 let client = Client::http1(io, &connection.core.limits);
-                return Ok((Upstream { client, established: Rc::new(established), carried: 0 }, in_flight));
+                return Ok((
+                    Upstream {
+                        client,
+                        established: Rc::new(established),
+                        carried: 0,
+                        patience: Timer::at(now()),
+                    },
+                    in_flight,
+                ));
             }
             Err(refused) => try_another(connection, cluster, endpoint, attempts, refused)?,
         }

@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use super::framing::Seen;
 use super::target;
-use crate::headers::{is_tchar, is_token};
+use crate::headers::{Spans, is_tchar, is_token};
 use crate::{HeaderName, Headers, Length, Limits, Malformed, RequestHead, ResponseHead, Version};
 
 /// The most headers that are ever taken apart.
@@ -63,7 +63,9 @@ impl Scan {
         }
         let Some(end) = end else { return Ok(None) };
         *self = Self::default();
-        Ok(Some(input.split_to(end).freeze()))
+        // Where nothing follows, the buffer itself becomes the head.
+        let head = if end == input.len() { std::mem::take(input) } else { input.split_to(end) };
+        Ok(Some(head.freeze()))
     }
 
     /// Passes over one empty line before a request (RFC 9112, 2.2). False while it may be about to come.
@@ -95,28 +97,27 @@ pub(super) fn request(
     }
     let Some(wire) = scan.take_head(input, limits)? else { return Ok(None) };
     let (line, section) = split_line(&wire);
-    let (method, target, version) = request_line(line)?;
+    let (method, target::Target { scheme, authority, path: target }, version) = request_line(line)?;
     let mut seen = Seen::default();
-    let mut headers = fields(&wire, section, limits, &mut seen)?;
+    let spans = fields(&wire, section, limits, &mut seen)?;
     let length = seen.request_length(version)?;
-    let authority = match (target.authority, seen.host) {
-        (_, Some(host)) if !target::is_authority(host) => return Err(Malformed::Host),
-        (_, None) if version == Version::Http11 => return Err(Malformed::HostMissing),
-        // RFC 9112, 3.2.2: the target wins, and Host is made to agree.
-        (Some(authority), host) => {
-            if host.is_some() {
-                headers.set(&HOST, authority);
-            }
-            Some(authority.to_owned())
-        }
-        (None, host) => host.map(|host| String::from_utf8_lossy(host).into_owned()),
+    let host = match seen.host {
+        Some(host) if !target::is_authority(host) => return Err(Malformed::Host),
+        None if version == Version::Http11 => return Err(Malformed::HostMissing),
+        Some(host) => Some(std::str::from_utf8(host).map_err(|_| Malformed::Host)?),
+        None => None,
     };
+    // RFC 9112, 3.2.2: the target wins, and Host is made to agree.
+    let overruled = host.is_some() && authority.is_some();
+    let authority = authority.or(host).map(str::to_owned);
     let bodiless = matches!(length, Length::Empty | Length::Exact(0));
     let websocket = version == Version::Http11 && method == Method::GET && bodiless && seen.is_websocket();
     let framing =
         RequestFraming { length, keep_alive: seen.keeps_connection(version), expects: seen.expects };
-    let scheme = target.scheme;
-    let target = target.path;
+    let mut headers = Headers::received(wire, spans);
+    if let (true, Some(authority)) = (overruled, &authority) {
+        headers.set(&HOST, authority);
+    }
     Ok(Some((RequestHead { method, target, authority, scheme, version, headers, websocket }, framing)))
 }
 
@@ -144,7 +145,7 @@ pub(super) fn response(
     let (line, section) = split_line(&wire);
     let (version, status) = status_line(line)?;
     let mut seen = Seen::default();
-    let headers = fields(&wire, section, limits, &mut seen)?;
+    let spans = fields(&wire, section, limits, &mut seen)?;
     let announced = seen.response_length(version)?;
     // RFC 9112, 6.3: these end with their head, whatever it says.
     let (length, has_body) = match status {
@@ -161,19 +162,21 @@ pub(super) fn response(
     let chunked = seen.is_chunked();
     let keep_alive = seen.keeps_connection(version);
     let framing = ResponseFraming { length, has_body, chunked, keep_alive };
+    let headers = Headers::received(wire, spans);
     Ok(Some((ResponseHead { status, version, headers }, framing)))
 }
 
 /// The trailers in `wire`, a section with its empty line. Those that would frame, route, authenticate or describe the
 /// message after the fact are left out (RFC 9110, 6.5.1).
 pub(super) fn trailers(wire: Bytes, limits: &Limits) -> Result<Headers, Malformed> {
-    let mut headers = fields(&wire, &wire, limits, &mut Seen::default())?;
+    let spans = fields(&wire, &wire, limits, &mut Seen::default())?;
+    let mut headers = Headers::received(wire, spans);
     headers.retain(|name, _| {
         let starts =
-            |with: &str| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+            |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
         // Proxies speak to each other by these, and in heads only.
-        let between_proxies = starts("x-forwarded-") || starts("x-envoy-");
-        !between_proxies && !NEVER_TRAILERS.iter().any(|never| name.eq_ignore_ascii_case(never))
+        let between_proxies = starts(b"x-forwarded-") || starts(b"x-envoy-");
+        !between_proxies && !NEVER_TRAILERS.iter().any(|never| name.eq_ignore_ascii_case(never.as_bytes()))
     });
     Ok(headers)
 }
@@ -260,11 +263,11 @@ fn parse_version(text: &[u8]) -> Result<Version, Malformed> {
 
 /// The headers in `section`, which lies in `wire` and ends with its empty line.
 fn fields<'a>(
-    wire: &Bytes,
+    wire: &[u8],
     section: &'a [u8],
     limits: &Limits,
     seen: &mut Seen<'a>,
-) -> Result<Headers, Malformed> {
+) -> Result<Spans, Malformed> {
     let limit = limits.headers.min(HEADERS_MAX);
     let mut slots = [httparse::EMPTY_HEADER; HEADERS_USUAL];
     match fields_into(&mut slots[..limit.min(HEADERS_USUAL)], wire, section, seen) {
@@ -278,10 +281,10 @@ fn fields<'a>(
 
 fn fields_into<'a>(
     slots: &mut [httparse::Header<'a>],
-    wire: &Bytes,
+    wire: &[u8],
     section: &'a [u8],
     seen: &mut Seen<'a>,
-) -> Result<Headers, Malformed> {
+) -> Result<Spans, Malformed> {
     let limit = slots.len();
     let parsed = match httparse::parse_headers(section, slots) {
         Ok(httparse::Status::Complete((used, parsed))) if used == section.len() => parsed,
@@ -291,13 +294,13 @@ fn fields_into<'a>(
         Err(httparse::Error::NewLine) => return Err(Malformed::LineEnding),
         Err(_) => return Err(Malformed::HeaderName),
     };
-    let mut headers = Headers::received(wire.clone(), parsed.len());
+    let mut spans = Spans::within(wire, parsed.len());
     for header in parsed {
         if seen.note(header.name, header.value)? {
-            headers.note(header.name.as_bytes(), header.value);
+            spans.note(header.name.as_bytes(), header.value);
         }
     }
-    Ok(headers)
+    Ok(spans)
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! Heads to bytes. Whatever a head holds, what is written is one head: nothing in it can end its line.
 
+use std::borrow::Cow;
+use std::cell::Cell;
+
 use bytes::{BufMut, BytesMut};
 use http::StatusCode;
 
+use crate::headers::Line;
 use crate::{Headers, RequestHead};
 
 /// How the end of the body is told to the peer.
@@ -29,26 +33,28 @@ pub(super) enum Connection {
 
 /// Queues a request head, always as HTTP/1.1.
 pub(super) fn request(out: &mut BytesMut, head: &RequestHead, framing: Framing) {
-    let authority = head.authority.as_deref().unwrap_or_default();
-    out.reserve(64 + head.target.len() + authority.len() + size(&head.headers));
-    out.put_slice(head.method.as_str().as_bytes());
-    out.put_u8(b' ');
-    visible(out, &head.target);
-    out.put_slice(b" HTTP/1.1\r\n");
-    let mut host_written = false;
-    if !head.headers.contains("host") {
-        host(out, b"host", authority);
-        host_written = true;
+    let authority = visible(head.authority.as_deref().unwrap_or_default());
+    let target = visible(&head.target);
+    out.reserve(64 + target.len() + authority.len() + head.headers.size());
+    for piece in [head.method.as_str().as_bytes(), b" ", &target, b" HTTP/1.1\r\n"] {
+        out.put_slice(piece);
     }
-    for (name, value) in head.headers.raw() {
-        if name.eq_ignore_ascii_case(b"host") {
-            if !std::mem::replace(&mut host_written, true) {
-                host(out, name, authority);
-            }
-        } else {
-            field(out, name, value);
+    let host_written = Cell::new(!head.headers.contains("host"));
+    if host_written.get() {
+        for piece in [b"host: ", &authority[..], b"\r\n"] {
+            out.put_slice(piece);
         }
     }
+    head.headers.write(out, |name| match name.len() {
+        4 if name.eq_ignore_ascii_case(b"host") => {
+            if host_written.replace(true) {
+                Line::Without
+            } else {
+                Line::Value(&authority)
+            }
+        }
+        _ => unless_derived(name),
+    });
     end(out, framing, if head.websocket { Connection::Websocket } else { Connection::Silent });
 }
 
@@ -60,7 +66,7 @@ pub(super) fn response(
     framing: Framing,
     connection: Connection,
 ) {
-    out.reserve(96 + size(headers));
+    out.reserve(96 + headers.size());
     let status = status.clamp(100, 999);
     out.put_slice(b"HTTP/1.1 ");
     decimal(out, u64::from(status));
@@ -68,9 +74,7 @@ pub(super) fn response(
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     out.put_slice(reason.unwrap_or_default().as_bytes());
     out.put_slice(b"\r\n");
-    for (name, value) in headers.raw() {
-        field(out, name, value);
-    }
+    headers.write(out, unless_derived);
     end(out, framing, connection);
 }
 
@@ -86,9 +90,7 @@ pub(super) fn chunk_size(out: &mut BytesMut, size: usize) {
 /// Queues the last chunk.
 pub(super) fn last_chunk(out: &mut BytesMut, trailers: &Headers) {
     out.put_slice(b"0\r\n");
-    for (name, value) in trailers.raw() {
-        field(out, name, value);
-    }
+    trailers.write(out, unless_derived);
     out.put_slice(b"\r\n");
 }
 
@@ -110,8 +112,8 @@ fn end(out: &mut BytesMut, framing: Framing, connection: Connection) {
     });
 }
 
-/// Writes a header unless it is one of those that this crate derives.
-fn field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+/// Any header but those that this crate derives.
+fn unless_derived(name: &[u8]) -> Line<'static> {
     let derived: &[&[u8]] = match name.len() {
         7 => &[b"upgrade"],
         10 => &[b"connection", b"keep-alive"],
@@ -120,35 +122,24 @@ fn field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
         17 => &[b"transfer-encoding"],
         _ => &[],
     };
-    if derived.iter().any(|derived| name.eq_ignore_ascii_case(derived)) {
-        return;
-    }
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
-}
-
-fn host(out: &mut BytesMut, name: &[u8], authority: &str) {
-    out.put_slice(name);
-    out.put_slice(b": ");
-    visible(out, authority);
-    out.put_slice(b"\r\n");
+    if derived.iter().any(|derived| name.eq_ignore_ascii_case(derived)) { Line::Without } else { Line::AsIs }
 }
 
 /// What is not visible ASCII is percent-encoded: a rewritten target or host cannot break out of its place.
-fn visible(out: &mut BytesMut, text: &str) {
+fn visible(text: &str) -> Cow<'_, [u8]> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return out.put_slice(text.as_bytes());
+        return text.as_bytes().into();
     }
+    let hex = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble)];
+    let mut encoded = Vec::new();
     for byte in text.bytes() {
         if byte.is_ascii_graphic() {
-            out.put_u8(byte);
+            encoded.push(byte);
         } else {
-            let hex = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble)];
-            out.put_slice(&[b'%', hex(byte >> 4), hex(byte & 0xf)]);
+            encoded.extend([b'%', hex(byte >> 4), hex(byte & 0xf)]);
         }
     }
+    encoded.into()
 }
 
 fn decimal(out: &mut BytesMut, number: u64) {
@@ -164,8 +155,4 @@ fn decimal(out: &mut BytesMut, number: u64) {
         }
     }
     out.put_slice(&digits[at..]);
-}
-
-fn size(headers: &Headers) -> usize {
-    headers.raw().map(|(name, value)| name.len() + value.len() + 4).sum()
 }

@@ -1,12 +1,11 @@
 //! Inbound listeners: the chains of a port, by its mode and protocol class.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use sidering_policy::{
     Address, Authorization, BindAddress, Chain, ChainMatch, Direction, Discovery, DownstreamTls, Endpoint,
-    Filter, Listener, Origin, RouteTable, Transport, UnknownHost, VirtualHost, WeightedCluster,
+    Filter, Listener, Map, Origin, RouteTable, Transport, UnknownHost, VirtualHost, WeightedCluster,
 };
 
 use super::route::plain_route;
@@ -296,7 +295,7 @@ fn inbound_routes(port: &Port<'_>) -> Arc<RouteTable> {
     let host = VirtualHost { name: name.clone(), routes, origin: origin.clone() };
     Arc::new(RouteTable {
         name,
-        exact: HashMap::new(),
+        exact: Map::default(),
         suffixes: Vec::new(),
         any: Some(Arc::new(host)),
         unknown: UnknownHost::NotFound,

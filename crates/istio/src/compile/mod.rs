@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sidering_identity::{Bundle, SpiffeId};
-use sidering_policy::{BindAddress, Cluster, Listener, Origin, Position, Snapshot, UpstreamTls};
+use sidering_policy::{BindAddress, Cluster, Listener, Map, Origin, Position, Snapshot, UpstreamTls};
 
 use crate::{Diagnostic, Effective};
 
@@ -38,7 +38,7 @@ pub fn compile(
     capture: &CaptureListeners,
     files: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
 ) -> Result<Snapshot, Vec<Diagnostic>> {
-    let mut compiler = Compiler::new(effective, capture, files);
+use sidering_policy::{BindAddress, Cluster, Listener, Map, Origin, Position, Snapshot, UpstreamTls};
     let identity = compiler.identity();
     compiler.inbound();
     compiler.outbound();
@@ -95,7 +95,7 @@ struct Compiler<'e> {
     effective: &'e Effective,
     capture: &'e CaptureListeners,
     files: &'e dyn Fn(&Path) -> Result<Vec<u8>, String>,
-    clusters: HashMap<Arc<str>, Arc<Cluster>>,
+    clusters: Map<Arc<str>, Arc<Cluster>>,
     listeners: Vec<Listener>,
     /// Roots that were read, by path.
     bundles: HashMap<Arc<Path>, Arc<Bundle>>,

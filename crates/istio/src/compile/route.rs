@@ -1,10 +1,10 @@
 //! Route tables: the virtual hosts of a service port, each with its VirtualService's routes or the default one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use sidering_policy::{
-    HeaderEdits, HeaderMatch, HostRewrite, Origin, PathMatch, Route, RouteAction, RouteMatch, RouteTable,
+    HeaderEdits, HeaderMatch, HostRewrite, Map, Origin, PathMatch, Route, RouteAction, RouteMatch, RouteTable,
     UnknownHost, VirtualHost, WeightedCluster,
 };
 
@@ -219,7 +219,7 @@ pub(super) fn carries_http(service: &Service, port: u16) -> bool {
 
 #[derive(Default)]
 struct Domains {
-    exact: HashMap<Arc<str>, Arc<VirtualHost>>,
+    exact: Map<Arc<str>, Arc<VirtualHost>>,
     /// By suffix; the first keeps it.
     wildcards: BTreeMap<String, Arc<VirtualHost>>,
     any: Option<Arc<VirtualHost>>,

@@ -1,6 +1,7 @@
 //! The epoll calls. What the events mean is `set.rs`.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::checked;
@@ -42,13 +43,15 @@ impl Epoll {
     /// Takes what is ready now, without waiting, and hands out `(events, token)`.
     pub(crate) fn harvest(&self, mut note: impl FnMut(libc::c_int, u64)) {
         loop {
-            let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
+            let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
+            let first = events.as_mut_ptr().cast();
             // SAFETY: the array has BATCH entries and lives across the call.
-            let filled =
-                unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), BATCH as libc::c_int, 0) };
+            let filled = unsafe { libc::epoll_wait(self.0.as_raw_fd(), first, BATCH as libc::c_int, 0) };
             // EINTR is the only error a valid set can give: nothing was taken, it stays readable.
             let filled = usize::try_from(filled).unwrap_or(0);
             for event in &events[..filled] {
+                // SAFETY: the kernel has filled that many.
+                let event = unsafe { event.assume_init() };
                 note(event.events as libc::c_int, event.u64);
             }
             if filled < BATCH {

@@ -1,6 +1,5 @@
 //! Hosts, matches in order, and what a missing or repeated header means.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::*;
@@ -29,7 +28,7 @@ fn table(any: Option<Arc<VirtualHost>>) -> RouteTable {
     let of = |name: &str| host(name, vec![named(name, vec![])]);
     RouteTable {
         name: "80".into(),
-        exact: HashMap::from([("orders.shop".into(), of("exact")), ("[::1]".into(), of("v6"))]),
+        exact: Map::from_iter([("orders.shop".into(), of("exact")), ("[::1]".into(), of("v6"))]),
         suffixes: vec![(".b.example".into(), of("long")), (".example".into(), of("short"))],
         any,
         unknown: UnknownHost::NotFound,
@@ -182,7 +181,7 @@ fn forwarding_resolves_the_cluster() {
         clusters: vec![WeightedCluster { cluster: name.into(), weight: 1 }],
         host: None,
     };
-    let clusters = HashMap::from([("known".into(), cluster("known", Discovery::Static(vec![])).into())]);
+    let clusters = Map::from_iter([("known".into(), cluster("known", Discovery::Static(vec![])).into())]);
     let snapshot = Snapshot { clusters, ..Snapshot::default() };
     let request =
         RouteRequest { method: "GET", authority: "x", scheme: "http", path: "/", header: &|_, _| {} };

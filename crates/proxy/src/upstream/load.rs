@@ -2,10 +2,10 @@
 //! (cluster, address), so it survives a publish.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use sidering_policy::{Address, Endpoint, Load};
 
 use crate::counters::Counter;

@@ -2,10 +2,10 @@
 //! under other parameters, credentials or trust domains is never found.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use sidering_net::{now, sleep_until};
 use sidering_policy::Address;
 

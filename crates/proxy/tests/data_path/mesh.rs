@@ -1,7 +1,6 @@
 //! Hand-made Snapshots and certificates: what a compiler and a certificate authority would bring. `publish` and
 //! `publish_credentials` are the whole test hook.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,9 +18,9 @@ use sidering_identity::{
 use sidering_net::{DriverChoice, probe};
 use sidering_policy::{
     Address, Authorization, BalancerKind, BindAddress, Chain, ChainMatch, ClientCertificate, Cluster,
-    Direction, Discovery, DownstreamTls, Endpoint, Filter, HeaderEdits, Listener, Matcher, Origin, Position,
-    Route, RouteAction, RouteTable, Rule, RuleSet, Snapshot, Sni, TlsVersion, Transport, Trust, UnknownHost,
-    UpstreamAlpn, UpstreamTls, VirtualHost, WeightedCluster,
+    Direction, Discovery, DownstreamTls, Endpoint, Filter, HeaderEdits, Listener, Map, Matcher, Origin,
+    Position, Route, RouteAction, RouteTable, Rule, RuleSet, Snapshot, Sni, TlsVersion, Transport, Trust,
+    UnknownHost, UpstreamAlpn, UpstreamTls, VirtualHost, WeightedCluster,
 };
 use sidering_proxy::{Metrics, Options, Proxy, Record};
 use sidering_tls::Backend;
@@ -241,7 +240,7 @@ fn filter(speaks: Speaks, cluster: &str, host: &str) -> Filter {
     let any = (host == "any").then(|| virtual_host.clone());
     Filter::Http(Arc::new(RouteTable {
         name: cluster.into(),
-        exact: HashMap::from([(host.into(), virtual_host)]),
+        exact: Map::from_iter([(host.into(), virtual_host)]),
         suffixes: Vec::new(),
         any,
         unknown: UnknownHost::NotFound,
