@@ -15,7 +15,10 @@ pub struct Client<S> {
 
 impl<S: Stream> Client<S> {
     /// Speaks HTTP/1.1 over `io`. No byte is sent yet.
-    pub fn http1(io: S, limits: &Limits) -> Self {
+    pub fn http1(io: S, limits: &Limits) -> Self
+    where
+        S: 'static,
+    {
         Self { connection: h1::Connection::shared(io, limits) }
     }
 

@@ -108,7 +108,7 @@ pub enum Outcome {
 ///
 /// # Errors
 /// The stream failed, or the peer closed inside a head or stopped taking a response.
-pub async fn serve<S: Stream, H: Handler<S>>(
+pub async fn serve<S: Stream + 'static, H: Handler<S>>(
     io: S,
     handler: &H,
     limits: &Limits,

@@ -1,68 +1,40 @@
 //! Writes that leave together. Whoever is sent something wakes up, and on an idle core that costs the sender more than
-//! the sending itself. So a task that has something to write lets every other task that is ready come to the same
-//! point first: then one wake-up is followed by the rest of the writes before the peer has gone back to sleep.
+//! the sending itself. So writes are held until every task that is ready has run, and leave one after the other: one
+//! wake-up is followed by the rest of them before the peer has gone back to sleep. No task is run a second time for it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use crate::core::Core;
 
-/// Every so many rounds sockets and timers have their turn, so that no writer can keep a core from them.
-const ROUNDS: u64 = 16;
-
-/// One writer's place in the gathering; empty between two writes.
-#[derive(Debug, Default)]
-pub struct Gather(Option<u64>);
-
-impl Gather {
-    /// Ready once every task that was ready when this was first asked has run; outside a worker, where there is no
-    /// other, at once. Costs a system call seldom. Asked again after that it waits anew.
-    pub fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(core) = Core::try_current() else { return Poll::Ready(()) };
-        let round = core.gathering.round.get();
-        match self.0 {
-            None => {
-                self.0 = Some(round);
-                core.gathering.join(&core, cx.waker());
-                Poll::Pending
-            }
-            Some(joined) if joined == round => Poll::Pending,
-            Some(_) => {
-                self.0 = None;
-                Poll::Ready(())
-            }
-        }
-    }
+/// Somebody who holds a write.
+pub trait Held {
+    /// The round is over: now is the time to write.
+    fn release(&self);
 }
 
-/// Who waits in a core for the end of the round.
+/// Has `held` release its write once every task that is ready now has run. False outside a worker, where nobody would.
+pub fn hold(held: Rc<dyn Held>) -> bool {
+    let Some(core) = Core::try_current().filter(|core| !core.has_ended()) else { return false };
+    core.gathering.held.borrow_mut().push(held);
+    if let Some(ender) = &*core.gathering.ender.borrow() {
+        // It goes to the end of the runtime's queue, behind everybody who is ready now.
+        ender.wake_by_ref();
+    }
+    true
+}
+
+/// What is held in a core.
 #[derive(Default)]
 pub(crate) struct Gathering {
-    round: Cell<u64>,
-    waiting: RefCell<Vec<Waker>>,
+    held: RefCell<Vec<Rc<dyn Held>>>,
     /// Of the task that ends rounds.
     ender: RefCell<Option<Waker>>,
 }
 
 impl Gathering {
-    fn join(&self, core: &Core, waker: &Waker) {
-        let first = {
-            let mut waiting = self.waiting.borrow_mut();
-            waiting.push(waker.clone());
-            waiting.len() == 1
-        };
-        let ender = self.ender.borrow();
-        let (true, Some(ender)) = (first, &*ender) else { return };
-        if self.round.get().is_multiple_of(ROUNDS) {
-            core.later(ender);
-        } else {
-            // It goes to the end of the runtime's queue, behind everybody who is ready now.
-            ender.wake_by_ref();
-        }
-    }
-
     /// The worker has ended: there is no further round.
     pub(crate) fn end(&self) {
         if let Some(ender) = self.ender.take() {
@@ -77,11 +49,10 @@ pub(crate) async fn end_rounds(core: Rc<Core>) {
     poll_fn(|cx| {
         let gathering = &core.gathering;
         gathering.ender.borrow_mut().get_or_insert_with(|| cx.waker().clone());
-        gathering.round.set(gathering.round.get() + 1);
-        let mut waiting = gathering.waiting.replace(std::mem::take(&mut spare));
-        // Without a borrow: waking can drop a task.
-        waiting.drain(..).for_each(Waker::wake);
-        spare = waiting;
+        let mut held = gathering.held.replace(std::mem::take(&mut spare));
+        // Without a borrow: who is dropped may hold something itself.
+        held.drain(..).for_each(|held| held.release());
+        spare = held;
         if core.has_ended() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
@@ -90,12 +61,19 @@ pub(crate) async fn end_rounds(core: Rc<Core>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
-    use crate::{Driver, block_on, now, sleep_until, spawn_local, yield_now};
+    use crate::{Driver, block_on, spawn_local, yield_now};
+
+    struct Note(Rc<RefCell<String>>, &'static str);
+
+    impl Held for Note {
+        fn release(&self) {
+            self.0.borrow_mut().push_str(self.1);
+        }
+    }
 
     #[test]
-    fn nobody_goes_on_before_all_who_are_ready_have_come_so_far() {
+    fn nothing_leaves_before_all_who_are_ready_have_run() {
         for driver in [Driver::IoUring, Driver::Epoll] {
             let order = Rc::new(RefCell::new(String::new()));
             let told = order.clone();
@@ -104,16 +82,9 @@ mod tests {
                     for _ in 0..3 {
                         let order = order.clone();
                         spawn_local(async move {
-                            let mut gather = Gather::default();
-                            for step in ["a", "b", "c"] {
-                                order.borrow_mut().push_str(step);
-                                poll_fn(|cx| match gather.poll_gathered(cx) {
-                                    // A second look within the same round changes nothing.
-                                    Poll::Pending => gather.poll_gathered(cx),
-                                    ready => ready,
-                                })
-                                .await;
-                            }
+                            order.borrow_mut().push('a');
+                            assert!(hold(Rc::new(Note(order.clone(), "c"))));
+                            order.borrow_mut().push('b');
                         });
                     }
                     yield_now().await;
@@ -121,29 +92,12 @@ mod tests {
                 }
             })
             .unwrap();
-            assert_eq!(*told.borrow(), "aaabbbccc".repeat(2), "{driver}");
+            assert_eq!(*told.borrow(), "abababccc".repeat(2), "{driver}");
         }
     }
 
     #[test]
-    fn a_writer_that_never_stops_leaves_sockets_and_timers_their_turn() {
-        for driver in [Driver::IoUring, Driver::Epoll] {
-            block_on(driver, async {
-                spawn_local(async {
-                    let mut gather = Gather::default();
-                    loop {
-                        poll_fn(|cx| gather.poll_gathered(cx)).await;
-                    }
-                });
-                sleep_until(now() + Duration::from_millis(20)).await;
-            })
-            .unwrap();
-        }
-    }
-
-    #[test]
-    fn outside_a_worker_nobody_is_waited_for() {
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(Gather::default().poll_gathered(&mut cx).is_ready());
+    fn outside_a_worker_nothing_is_held() {
+        assert!(!hold(Rc::new(Note(Rc::default(), ""))));
     }
 }

@@ -22,7 +22,7 @@ mod worker;
 
 pub use driver::{Driver, DriverChoice, Probed, UnknownDriver, probe};
 pub use failure::Failure;
-pub use gather::Gather;
+pub use gather::{Held, hold};
 pub use listener::{BoundListener, ListenAddress, SocketId, TcpListener};
 pub use mailbox::{Receiver, Sender, mailbox};
 pub use pin::Pin;

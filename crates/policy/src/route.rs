@@ -268,17 +268,34 @@ impl PathMatch {
 
 impl HeaderMatch {
     fn holds(&self, request: &RouteRequest<'_>) -> bool {
+        let matches = |text: &[u8]| self.value.as_ref().is_none_or(|value| value.matches(text));
         let found = match &*self.name {
-            ":authority" | "host" => Some(request.authority.into()),
-            ":method" => Some(request.method.into()),
-            ":scheme" => Some(request.scheme.into()),
-            name => joined(request.header, name),
+            ":authority" | "host" => Some(matches(request.authority.as_bytes())),
+            ":method" => Some(matches(request.method.as_bytes())),
+            ":scheme" => Some(matches(request.scheme.as_bytes())),
+            name => self.found(request, name, matches),
         };
         match (&self.value, found, self.inverted) {
-            (None, found, inverted) => found.is_some() != inverted,
-            (Some(value), Some(text), inverted) => value.matches(text) != inverted,
-            (Some(_), None, false) => false,
+            (_, Some(found), inverted) => found != inverted,
             (Some(value), None, true) => !value.matches(""),
+            (None, None, inverted) => inverted,
+            (Some(_), None, false) => false,
+        }
+    }
+
+    /// Whether a header of the request matches; `None`: there is none.
+    fn found(&self, request: &RouteRequest<'_>, name: &str, matches: impl Fn(&[u8]) -> bool) -> Option<bool> {
+        let (mut values, mut first) = (0, false);
+        (request.header)(name, &mut |value| {
+            values += 1;
+            if values == 1 {
+                first = matches(value);
+            }
+        });
+        match values {
+            0 => None,
+            1 => Some(first),
+            _ => joined(request.header, name).map(|all| matches(&all)),
         }
     }
 }

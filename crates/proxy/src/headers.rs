@@ -89,15 +89,13 @@ fn uuid([high, low]: [u64; 2]) -> [u8; 36] {
     let high = high & !0xf000 | 0x4000;
     let low = low & !(0b11 << 62) | 1 << 63;
     // By hand, since every request without an id pays for it.
-    let digits = u128::from(high) << 64 | u128::from(low);
-    let mut left = 128;
-    std::array::from_fn(|at| {
-        if matches!(at, 8 | 13 | 18 | 23) {
-            return b'-';
-        }
-        left -= 4;
-        b"0123456789abcdef"[(digits >> left) as usize & 0xf]
-    })
+    let mut text = [b'-'; 36];
+    let places = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    for (at, byte) in places.into_iter().zip(high.to_be_bytes().into_iter().chain(low.to_be_bytes())) {
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        (text[at], text[at + 1]) = (digit(byte >> 4), digit(byte & 0xf));
+    }
+    text
 }
 
 /// Who the client is, as far as that is known: from a mesh peer the last address that it forwards, else the peer.

@@ -77,6 +77,10 @@ impl<'a> Report<'a> {
         report.finish(&End::default());
     }
 
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// The route taken, and the rule that allowed it.
     pub(crate) fn routed(&mut self, route: &str, by: Option<&Origin>) {
         if let Some(entry) = &mut self.entry {

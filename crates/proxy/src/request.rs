@@ -182,7 +182,7 @@ impl<'a> Exchange<'a> {
         timeout: Option<&Timeout>,
     ) -> Done {
         let until = timeout.map(|timeout| timeout.at);
-        let mut attempts = Attempts::new(self.retries);
+        let mut attempts = Attempts::new(self.retries, self.report.started());
         loop {
             let host = request.head.authority.as_deref();
             let checkout = within(until, pin!(checkout(self.connection, cluster, host, &mut attempts))).await;

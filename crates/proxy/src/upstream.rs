@@ -7,6 +7,7 @@ mod pool;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sidering_http::Client;
 use sidering_identity::{PeerIdentity, peer_identity};
@@ -52,14 +53,16 @@ pub(crate) struct Upstream {
 /// How often something may be tried again, and what was tried.
 pub(crate) struct Attempts {
     left: u32,
+    /// When the first began; idle connections are judged by it.
+    began: Instant,
     tried: Vec<Arc<Endpoint>>,
     /// Pooled connections are not trusted any more: one was closed under the request.
     fresh: bool,
 }
 
 impl Attempts {
-    pub(crate) fn new(retries: u32) -> Self {
-        Self { left: retries, tried: Vec::new(), fresh: false }
+    pub(crate) fn new(retries: u32, began: Instant) -> Self {
+        Self { left: retries, began, tried: Vec::new(), fresh: false }
     }
 
     /// Uses up one retry, if there is one.
@@ -92,7 +95,7 @@ pub(crate) async fn checkout<'a>(
         let endpoint = next_endpoint(connection, cluster, attempts)?;
         let in_flight = in_flight(connection, cluster, &endpoint);
         let key = key(connection, cluster, &endpoint, host, Protocol::Http)?;
-        let pooled = if attempts.fresh { None } else { pool.take(&key) };
+        let pooled = if attempts.fresh { None } else { pool.take(&key, attempts.began) };
         if let Some(upstream) = pooled {
             return Ok((upstream, in_flight));
         }
@@ -121,7 +124,7 @@ pub(crate) async fn dial<'a>(
     cluster: &Arc<Cluster>,
     retries: u32,
 ) -> Stage<(Io, Rc<Established>, InFlight<'a>)> {
-    let mut attempts = Attempts::new(retries);
+    let mut attempts = Attempts::new(retries, now());
     loop {
         let endpoint = next_endpoint(connection, cluster, &attempts)?;
         let in_flight = in_flight(connection, cluster, &endpoint);

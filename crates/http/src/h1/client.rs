@@ -46,14 +46,15 @@ impl<S: Stream> Connection<S> {
     /// The next head of the response.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
         // A server may answer and then stop reading: what it said counts more than that it did not listen.
-        match self.poll_flush(cx) {
-            Poll::Ready(Err(failure @ Failure::Closed)) => return Poll::Ready(Err(failure)),
-            // What comes before a byte of the request has left is no answer to it.
-            Poll::Pending if self.sent == 0 && self.waits_for_others() => return Poll::Pending,
-            _ => {}
+        if let Poll::Ready(Err(failure @ Failure::Closed)) = self.poll_flush(cx) {
+            return Poll::Ready(Err(failure));
         }
         if self.upgraded || !self.decoder.is_waiting() {
             return Poll::Ready(Err(Failure::Aborted));
+        }
+        if self.is_held() && self.sent == 0 {
+            // What comes before a byte of the request has left is no answer to it.
+            return self.poll_closed(cx).map(|()| Err(Failure::Closed));
         }
         loop {
             let asked = self.asked;

@@ -3,13 +3,14 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sidering_net::{Gather, Scratch, Stream};
+use sidering_net::{Held, Scratch, Stream, hold};
 use tokio::io::ReadBuf;
 
 use super::chunked::Piece;
@@ -21,7 +22,23 @@ use crate::patience::Patience;
 use crate::{Failure, Headers, Length, Limits, Malformed, Phase};
 
 /// A connection and all who drive it: the two halves of an exchange, on one core.
-pub(crate) type Shared<S> = Rc<RefCell<Connection<S>>>;
+pub(crate) type Shared<S> = Rc<Cell<S>>;
+
+/// Where a connection lives.
+pub(crate) struct Cell<S>(RefCell<Connection<S>>);
+
+impl<S> Deref for Cell<S> {
+    type Target = RefCell<Connection<S>>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<S: Stream> Held for Cell<S> {
+    fn release(&self) {
+        self.borrow_mut().release_held();
+    }
+}
 
 /// An HTTP/1 connection.
 pub(crate) struct Connection<S> {
@@ -52,9 +69,12 @@ pub(crate) struct Connection<S> {
     pub(super) exchange: u64,
     pub(super) reading: Patience,
     writing: Patience,
-    gather: Gather,
-    /// What is queued has waited for its round.
-    gathered: bool,
+    /// Itself, for whoever ends the round.
+    me: Weak<dyn Held>,
+    /// What is queued leaves at the end of the round; who is to know if it cannot.
+    held: Option<Waker>,
+    /// The stream did not take all of what was queued.
+    stuck: bool,
 }
 
 /// What a request asked, as far as its response depends on it.
@@ -89,8 +109,15 @@ impl From<Broken> for Failure {
 }
 
 impl<S: Stream> Connection<S> {
-    pub(crate) fn shared(io: S, limits: &Limits) -> Shared<S> {
-        Rc::new(RefCell::new(Self {
+    pub(crate) fn shared(io: S, limits: &Limits) -> Shared<S>
+    where
+        S: 'static,
+    {
+        Rc::new_cyclic(|me: &Weak<Cell<S>>| Cell(RefCell::new(Self::new(io, limits, me.clone()))))
+    }
+
+    fn new(io: S, limits: &Limits, me: Weak<dyn Held>) -> Self {
+        Self {
             io,
             limits: *limits,
             input: BytesMut::new(),
@@ -109,9 +136,10 @@ impl<S: Stream> Connection<S> {
             exchange: 0,
             reading: Patience::default(),
             writing: Patience::default(),
-            gather: Gather::default(),
-            gathered: false,
-        }))
+            me,
+            held: None,
+            stuck: false,
+        }
     }
 
     /// Reads once; false at the end of the stream.
@@ -204,21 +232,46 @@ impl<S: Stream> Connection<S> {
         self.encoder.write(data, &mut self.output);
     }
 
-    /// Ready when all that was queued is with the stream.
+    /// Ready when all that was queued is with the stream, or is little and leaves with that of others at the end of the
+    /// round. If it then cannot, the task is woken, and the next to ask learns of it.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.holds(cx) { Poll::Ready(Ok(())) } else { self.poll_flush_now(cx) }
+    }
+
+    fn holds(&mut self, cx: &Context<'_>) -> bool {
+        let little = !self.output.is_empty() && self.output.has_room();
+        if !little || self.stuck || self.broken.is_some() {
+            return false;
+        }
+        if self.held.is_none() && self.me.upgrade().is_some_and(hold) {
+            self.held = Some(cx.waker().clone());
+        }
+        self.held.is_some()
+    }
+
+    fn release_held(&mut self) {
+        let Some(waker) = self.held.take() else { return };
+        if let Poll::Ready(Err(_)) = self.poll_flush_now(&mut Context::from_waker(&waker)) {
+            waker.wake();
+        }
+    }
+
+    /// Whether something waits for the end of the round.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Ready when all that was queued is with the stream.
+    pub(super) fn poll_flush_now(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         if let Some(broken) = self.broken {
             return Poll::Ready(Err(broken.into()));
-        }
-        if self.waits_for_others() {
-            ready!(self.gather.poll_gathered(cx));
-            self.gathered = true;
         }
         let before = self.sent;
         let mut step = self.output.poll_write(&mut self.io, &mut self.sent, cx);
         if self.sent > before {
             self.writing.rest();
         }
-        self.gathered &= !self.output.is_empty();
+        self.stuck = !self.output.is_empty();
         if matches!(step, Poll::Ready(Ok(()))) {
             step = Pin::new(&mut self.io).poll_flush(cx);
         }
@@ -237,12 +290,6 @@ impl<S: Stream> Connection<S> {
         self.keep_alive = false;
         self.broken = Some(broken);
         Poll::Ready(Err(failure))
-    }
-
-    /// Whether what is queued lets other tasks write first: once, while it is little. What the stream refuses, and what is
-    /// much, waits for nobody.
-    pub(super) fn waits_for_others(&self) -> bool {
-        !self.gathered && !self.output.is_empty() && self.output.has_room()
     }
 
     /// Queues the end of the body being sent; ready when all of it is with the stream.

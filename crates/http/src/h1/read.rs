@@ -3,7 +3,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::framing::Seen;
 use super::target;
@@ -21,6 +21,8 @@ const HOST: HeaderName = HeaderName::from_static("host");
 pub(super) struct Scan {
     /// Where the current line begins.
     line: usize,
+    /// How many lines came before it.
+    lines: usize,
     /// Everything before was searched.
     at: usize,
     /// An empty line before the start line was passed over.
@@ -35,10 +37,11 @@ impl Scan {
             let Some((b'\r', line)) = bytes[self.line..end].split_last() else {
                 return Err(Malformed::LineEnding);
             };
-            if memchr(b'\r', line).is_some() {
-                return Err(Malformed::LineEnding);
-            }
+            self.lines += 1;
             match line.first() {
+                None if memchr_iter(b'\r', &bytes[..end]).count() > self.lines => {
+                    return Err(Malformed::LineEnding);
+                }
                 None => return Ok(Some(end + 1)),
                 Some(b' ' | b'\t') => return Err(Malformed::FoldedLine),
                 Some(_) => {}

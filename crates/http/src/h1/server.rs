@@ -41,6 +41,10 @@ impl<S: Stream> Connection<S> {
         drain: &Drain,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Next, Failure>> {
+        // A client that does not take its responses is asked for no more.
+        if !self.is_held() {
+            ready!(self.poll_flush(cx))?;
+        }
         loop {
             match read::request(&mut self.input, &mut self.scan, &self.limits) {
                 Ok(Some((head, framing))) => {
@@ -191,9 +195,9 @@ pub(crate) async fn conclude<S: Stream>(connection: &Shared<S>) -> Result<Option
             }
             return Ok(Some(malformed.map_or(Outcome::Aborted, Outcome::Malformed)));
         }
-        After::Close | After::Keep => {}
+        After::Keep => poll_fn(|cx| connection.borrow_mut().poll_flush(cx)).await?,
+        After::Close => poll_fn(|cx| connection.borrow_mut().poll_flush_now(cx)).await?,
     }
-    poll_fn(|cx| connection.borrow_mut().poll_flush(cx)).await?;
     if matches!(after, After::Keep) && drop_body(connection).await {
         return Ok(None);
     }

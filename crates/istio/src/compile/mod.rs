@@ -38,7 +38,7 @@ pub fn compile(
     capture: &CaptureListeners,
     files: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
 ) -> Result<Snapshot, Vec<Diagnostic>> {
-use sidering_policy::{BindAddress, Cluster, Listener, Map, Origin, Position, Snapshot, UpstreamTls};
+    let mut compiler = Compiler::new(effective, capture, files);
     let identity = compiler.identity();
     compiler.inbound();
     compiler.outbound();
@@ -112,7 +112,7 @@ impl<'e> Compiler<'e> {
             effective,
             capture,
             files,
-            clusters: HashMap::new(),
+            clusters: Map::default(),
             listeners: Vec::new(),
             bundles: HashMap::new(),
             diagnostics: Vec::new(),

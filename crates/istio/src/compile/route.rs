@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use sidering_policy::{
-    HeaderEdits, HeaderMatch, HostRewrite, Map, Origin, PathMatch, Route, RouteAction, RouteMatch, RouteTable,
-    UnknownHost, VirtualHost, WeightedCluster,
+    HeaderEdits, HeaderMatch, HostRewrite, Map, Origin, PathMatch, Route, RouteAction, RouteMatch,
+    RouteTable, UnknownHost, VirtualHost, WeightedCluster,
 };
 
 use super::Compiler;

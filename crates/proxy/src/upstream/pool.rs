@@ -48,12 +48,12 @@ impl Pool {
         Self { idle: RefCell::default(), shared }
     }
 
-    /// The idle connection that was used last and still looks usable. Every exchange it carried ended well.
-    pub(crate) fn take(&self, key: &Key) -> Option<Upstream> {
+    /// The idle connection that was used last and still looks usable `at` this time. Every exchange it carried ended well.
+    pub(crate) fn take(&self, key: &Key, at: Instant) -> Option<Upstream> {
         loop {
             let mut idle = self.idle.borrow_mut().get_mut(key)?.pop()?;
             self.shared.counters.upstream_idle.subtract(1);
-            if idle.is_usable(now()) {
+            if idle.is_usable(at) {
                 return Some(idle.upstream);
             }
         }
