@@ -1,7 +1,7 @@
 //! Time on a core: the clock, timers that move without work, and deadlines around futures.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -44,11 +44,18 @@ impl Timer {
     pub async fn deadline<T>(&mut self, at: Instant, f: impl Future<Output = T>) -> Result<T, Elapsed> {
         self.reset(at);
         let mut f = pin!(f);
-        poll_fn(|cx| match f.as_mut().poll(cx) {
+        poll_fn(|cx| self.poll_limited(f.as_mut(), cx)).await
+    }
+
+    fn poll_limited<F: Future>(
+        &mut self,
+        f: Pin<&mut F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<F::Output, Elapsed>> {
+        match f.poll(cx) {
             Poll::Ready(result) => Poll::Ready(Ok(result)),
             Poll::Pending => self.poll_fired(cx).map(|()| Err(Elapsed)),
-        })
-        .await
+        }
     }
 
     /// Ready once the instant has passed, and ever after until it is moved.
@@ -120,5 +127,7 @@ pub struct Elapsed;
 /// # Errors
 /// [`Elapsed`] when the deadline came first; `f` is dropped.
 pub async fn deadline<T>(at: Instant, f: impl Future<Output = T>) -> Result<T, Elapsed> {
-    Timer::at(at).deadline(at, f).await
+    let mut f = pin!(f);
+    let mut timer = Timer::at(at);
+    poll_fn(|cx| timer.poll_limited(f.as_mut(), cx)).await
 }

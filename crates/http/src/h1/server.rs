@@ -181,24 +181,28 @@ impl<S: Stream> Connection<S> {
 /// # Errors
 /// The client did not take the response.
 pub(crate) async fn conclude<S: Stream>(connection: &Shared<S>) -> Result<Option<Outcome>, Failure> {
-    let (after, malformed) = {
-        let connection = connection.borrow();
-        (connection.after(), connection.malformed())
-    };
-    match after {
-        After::Upgraded => return Ok(Some(Outcome::Upgraded)),
-        After::Abort => {
-            let mut connection = connection.borrow_mut();
-            connection.reset();
-            if let Some(failure) = connection.broken() {
-                return Err(failure);
+    let keep = {
+        let mut connection = connection.borrow_mut();
+        match connection.after() {
+            After::Upgraded => return Ok(Some(Outcome::Upgraded)),
+            After::Abort => {
+                connection.reset();
+                if let Some(failure) = connection.broken() {
+                    return Err(failure);
+                }
+                let malformed = connection.malformed();
+                return Ok(Some(malformed.map_or(Outcome::Aborted, Outcome::Malformed)));
             }
-            return Ok(Some(malformed.map_or(Outcome::Aborted, Outcome::Malformed)));
+            After::Close => false,
+            After::Keep => true,
         }
-        After::Keep => poll_fn(|cx| connection.borrow_mut().poll_flush(cx)).await?,
-        After::Close => poll_fn(|cx| connection.borrow_mut().poll_flush_now(cx)).await?,
-    }
-    if matches!(after, After::Keep) && drop_body(connection).await {
+    };
+    poll_fn(|cx| {
+        let mut connection = connection.borrow_mut();
+        if keep { connection.poll_flush(cx) } else { connection.poll_flush_now(cx) }
+    })
+    .await?;
+    if keep && drop_body(connection).await {
         return Ok(None);
     }
     close(connection).await;
