@@ -19,7 +19,7 @@ RATIOS = [
     ("http", "requests", "envoy", 0.40),
     ("tcp", "requests", "relay-copy", 1.10),
     ("tcp", "requests", "haproxy", 1.00),
-    ("tcp-bulk", "bulk", "relay-splice", 1.20),
+    ("tcp-bulk", "paced", "relay-splice", 1.20),
     ("mtls", "requests", "haproxy", 0.80),
     ("pair-http", "requests", "haproxy", 0.80),
     ("handshakes", "full", "envoy", 0.85),
@@ -160,10 +160,10 @@ def markdown(data):
         each(
             "CPU time per request or handshake in µs (of both proxies in a pair)",
             "cpu",
-            [key for key in saturating if key[1] != "bulk"],
+            [key for key in saturating if key[1] not in ("bulk", "paced")],
             1,
         ),
-        each("CPU time per GB in s", "cpu", [key for key in saturating if key[1] == "bulk"], 3),
+        each("CPU time per GB in s", "cpu", [key for key in saturating if key[1] in ("bulk", "paced")], 3),
         each("Requests or handshakes per second", "per_s", saturating, 0),
         each("Gbit/s", "gbit_per_s", saturating, 1),
     ]

@@ -14,6 +14,7 @@ FRONT, MIDDLE, BACKEND, SINK = 18080, 18443, 19000, 19002
 DISTURBED = 0.05  # of a core: stolen by the host, or used by others
 SATURATED = 0.90  # of the proxy's core, else the proxy was not the limit
 RATE = 2000  # requests per second of the latency runs
+PACE = 1e9  # bytes per second of the bulk run that no load generator limits
 ATTEMPTS = 3
 
 
@@ -106,7 +107,13 @@ class Bench:
 
     def tcp_bulk(self, peer):
         with self.chain(peer, ["tcp"], backend=False) as (_, target):
-            self.record("tcp-bulk", "bulk", peer, self.saturated("bulk", target, sink=f"127.0.0.1:{SINK}"))
+            sink = f"127.0.0.1:{SINK}"
+            self.record("tcp-bulk", "bulk", peer, self.saturated("bulk", target, sink=sink))
+            figures = self.measure("bulk", target, sink=sink, rate=PACE, seconds=self.options.seconds)
+            reached = figures["bytes"] / figures["wall_s"] / PACE
+            if reached < 0.95:
+                figures["refused"] = f"only {reached:.0%} of the rate were reached"
+            self.record("tcp-bulk", "paced", peer, figures)
 
     def http(self, peer):
         with self.chain(peer, ["http"]) as (_, target):

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
 use rustix::net::RecvFlags;
@@ -31,10 +31,16 @@ pub fn run(args: &Args) -> Result<()> {
     });
     let mut file = File::from(rustix::fs::memfd_create("source", MemfdFlags::CLOEXEC)?);
     file.write_all(&vec![b'z'; CHUNK])?;
-    for _ in 0..args.number("connections", 8)? {
+    let connections = args.number("connections", 8)?;
+    // Of all together, in bytes per second; without it as fast as they come.
+    let pace = match args.number("rate", 0.0)? {
+        0.0 => Duration::ZERO,
+        rate => Duration::from_secs_f64(CHUNK as f64 * f64::from(connections) / rate),
+    };
+    for _ in 0..connections {
         let stream = TcpStream::connect(args.required("target")?)?;
         let file = file.try_clone()?;
-        thread::spawn(move || send(&stream, &file));
+        thread::spawn(move || send(&stream, &file, pace));
     }
     thread::sleep(args.seconds("warm", 1.0)?);
     let (window, before, begin) = (Window::open(args)?, received.load(Ordering::Relaxed), Instant::now());
@@ -52,11 +58,16 @@ fn drop_all(stream: &TcpStream, counter: &AtomicU64) {
     }
 }
 
-fn send(stream: &TcpStream, file: &File) {
-    let mut sent = 0;
-    while let Ok(count) = rustix::fs::sendfile(stream, file, Some(&mut sent), CHUNK) {
-        if count == 0 || sent >= CHUNK as u64 {
-            sent = 0;
+/// One chunk after the other, each not before it is due.
+fn send(stream: &TcpStream, file: &File, pace: Duration) {
+    let mut due = Instant::now();
+    loop {
+        let mut sent = 0;
+        while sent < CHUNK as u64 {
+            let left = CHUNK - sent as usize;
+            let Ok(1..) = rustix::fs::sendfile(stream, file, Some(&mut sent), left) else { return };
         }
+        due += pace;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
     }
 }
