@@ -105,7 +105,8 @@ impl<S: Stream, Of> BodyWriter<S, Of> {
         self.connection.borrow_mut().poll_flush(cx)
     }
 
-    /// Ends the body; ready when all of the message is with the stream. May be called again after that. Trailers go
+    /// Ends the body; ready when all of the message is with the stream, or is little and leaves with what others write
+    /// in this turn of the core: see [`is_finished`](Self::is_finished). May be called again after that. Trailers go
     /// out where the framing has a place for them.
     ///
     /// # Errors
@@ -114,7 +115,8 @@ impl<S: Stream, Of> BodyWriter<S, Of> {
         self.connection.borrow_mut().poll_finish(cx, trailers)
     }
 
-    /// Whether `poll_finish` was ready without error.
+    /// Whether `poll_finish` was ready without error and all of it is with the stream. While it is not, `poll_finish` is
+    /// to be asked again whenever the task runs.
     pub fn is_finished(&self) -> bool {
         self.connection.borrow().is_finished()
     }

@@ -96,6 +96,8 @@ pub enum Outcome {
     /// The last response said that it was the last: asked for by the client, the handler or a drain, or the rest of
     /// an unread body was over the cap.
     Closed,
+    /// The client was gone before the last response had left.
+    Undelivered,
     /// It became a tunnel, which ended.
     Upgraded,
     /// What came was no request; the handler answered it.

@@ -241,7 +241,8 @@ impl Upload {
         let pumped = poll_pump(cx, body, writer);
         self.taken = writer.written() > 0;
         match ready!(pumped) {
-            Ok(()) => self.over = true,
+            // Until its end has left it is asked again: the stream may not take what was held for the round.
+            Ok(()) => self.over = writer.is_finished(),
             Err(Side::Reading(failure)) => return Poll::Ready(Err(Cut::Downstream(failure))),
             // The server may have answered before it closed: what it said is still asked for.
             Err(Side::Writing(_)) => self.over = true,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sidering_http::{
-    Body, Done, Failure, Handler, Malformed, RequestHead, Responder, ResponseHead, strip_hop_by_hop,
+    Body, Done, Failure, Handler, Malformed, Outcome, RequestHead, Responder, ResponseHead, strip_hop_by_hop,
 };
 use sidering_net::{Timer, now};
 use sidering_policy::{
@@ -31,6 +31,10 @@ pub(crate) async fn serve<H: Handler<Io>>(connection: &Connection, io: Io, handl
     connection.serves(Protocol::Http);
     let serving = pin!(sidering_http::serve(io, handler, &connection.core.limits, &connection.drain));
     match connection.unless_aborted(serving).await? {
+        Ok(Outcome::Undelivered) => {
+            let why = "closed before its response had left";
+            Err(Refused::new(Phase::Relay, Reason::DownstreamClosed, why))
+        }
         Ok(_) => Ok(()),
         // The client went away; if that broke an exchange off, the exchange has said so.
         Err(Failure::Io(_) | Failure::Closed | Failure::Aborted) => Ok(()),

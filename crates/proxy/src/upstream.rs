@@ -146,6 +146,7 @@ fn try_another(
     refused: Box<Refused>,
 ) -> Stage<()> {
     attempts.tried.push(failed);
+    attempts.began = now();
     if refused.reason.retryable() && attempts.untried(cluster) && attempts.again() {
         connection.core.counters().retries.add(1);
         return Ok(());

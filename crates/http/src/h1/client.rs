@@ -54,7 +54,10 @@ impl<S: Stream> Connection<S> {
         }
         if self.is_held() && self.sent == 0 {
             // What comes before a byte of the request has left is no answer to it.
-            return self.poll_closed(cx).map(|()| Err(Failure::Closed));
+            ready!(self.poll_closed(cx));
+            self.note_closed();
+            self.drop_held();
+            return Poll::Ready(Err(Failure::Closed));
         }
         loop {
             let asked = self.asked;

@@ -251,9 +251,17 @@ impl<S: Stream> Connection<S> {
 
     fn release_held(&mut self) {
         let Some(waker) = self.held.take() else { return };
-        if let Poll::Ready(Err(_)) = self.poll_flush_now(&mut Context::from_waker(&waker)) {
-            waker.wake();
+        match self.poll_flush_now(&mut Context::from_waker(&waker)) {
+            // The task may be at rest until the next request.
+            Poll::Ready(Ok(())) => self.output.release(),
+            Poll::Ready(Err(_)) => waker.wake(),
+            Poll::Pending => {}
         }
+    }
+
+    /// What is held does not leave.
+    pub(super) fn drop_held(&mut self) {
+        self.held = None;
     }
 
     /// Whether something waits for the end of the round.
@@ -272,6 +280,9 @@ impl<S: Stream> Connection<S> {
             self.writing.rest();
         }
         self.stuck = !self.output.is_empty();
+        if !self.stuck {
+            self.held = None;
+        }
         if matches!(step, Poll::Ready(Ok(()))) {
             step = Pin::new(&mut self.io).poll_flush(cx);
         }
@@ -303,6 +314,11 @@ impl<S: Stream> Connection<S> {
             self.fitting()?;
         }
         self.poll_flush(cx)
+    }
+
+    /// Whether something was queued that has not left, or never will.
+    pub(super) fn owes(&self) -> bool {
+        !self.output.is_empty() || self.broken.is_some()
     }
 
     /// The connection, idle so far, is of no use any more.

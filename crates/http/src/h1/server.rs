@@ -43,7 +43,11 @@ impl<S: Stream> Connection<S> {
     ) -> Poll<Result<Next, Failure>> {
         // A client that does not take its responses is asked for no more.
         if !self.is_held() {
-            ready!(self.poll_flush(cx))?;
+            let owed = self.owes();
+            match ready!(self.poll_flush(cx)) {
+                Err(Failure::Io(_)) if owed => return Poll::Ready(Ok(Next::End(Outcome::Undelivered))),
+                flushed => flushed?,
+            }
         }
         loop {
             match read::request(&mut self.input, &mut self.scan, &self.limits) {

@@ -69,7 +69,9 @@ fn a_connection_serves_one_exchange_after_the_other() {
         exchange.upload.write(Bytes::from_static(b"hi"));
         finish(&mut exchange).await.unwrap();
         assert_eq!(seen.writes.get(), 0, "little leaves with that of others");
+        assert!(!exchange.upload.is_finished());
         yield_now().await;
+        assert!(exchange.upload.is_finished());
         let sent = "POST / HTTP/1.1\r\nhost: a\r\nX-Case: v\r\ncontent-length: 2\r\n\r\nhi";
         assert_eq!((seen.text().as_str(), seen.writes.get()), (sent, 1));
         assert_eq!(head(&mut exchange).await.unwrap().status, 200);

@@ -6,11 +6,12 @@ use std::task::Waker;
 use sidering_net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use sidering_net::{Driver, block_on};
+use sidering_net::{Driver, block_on, yield_now};
 use tokio::io::{AsyncWriteExt, duplex};
 
 use super::*;
-use crate::{Drain, ResponseHead};
+use crate::h1::Next;
+use crate::{Drain, Outcome, ResponseHead};
 
 #[test]
 fn an_idle_connection_holds_no_buffer() {
@@ -32,9 +33,34 @@ fn an_idle_connection_holds_no_buffer() {
             connection.respond_full(&ResponseHead::new(200), body.as_bytes(), false);
         }
         poll_fn(|cx| shared.borrow_mut().poll_flush(cx)).await.unwrap();
-        let mut connection = shared.borrow_mut();
-        assert!(connection.poll_request(&drain, cx).is_pending());
-        assert_eq!((connection.input.capacity(), connection.output.capacity()), (0, 0));
+        assert!(shared.borrow_mut().poll_request(&drain, cx).is_pending());
+        let held = || (shared.borrow().input.capacity(), shared.borrow().output.capacity());
+        assert_eq!(held(), (0, 0));
+
+        // What is little leaves later.
+        shared.borrow_mut().respond_full(&ResponseHead::new(200), b"little", false);
+        assert!(shared.borrow_mut().poll_flush(cx).is_ready());
+        assert!(shared.borrow_mut().poll_request(&drain, cx).is_pending());
+        assert_ne!(held(), (0, 0));
+        yield_now().await;
+        assert_eq!(held(), (0, 0));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_response_that_cannot_leave_later_ends_the_connection_and_is_told() {
+    block_on(Driver::Epoll, async {
+        let shared = Connection::shared(Broken, &Limits::default());
+        let drain = Drain::new();
+        shared.borrow_mut().respond_full(&ResponseHead::new(200), b"", false);
+        let mut flushed = false;
+        let next = poll_fn(|cx| {
+            let mut connection = shared.borrow_mut();
+            flushed = flushed || connection.poll_flush(cx).is_ready();
+            connection.poll_request(&drain, cx)
+        });
+        assert!(matches!(next.await, Ok(Next::End(Outcome::Undelivered))));
     })
     .unwrap();
 }
