@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sidering_identity::{Bundle, CertificateChain, ExpectedSans};
 
+use crate::route::without_port;
 use crate::{Origin, TlsVersion};
 
 /// A named set of endpoints with what is common to them. Pools, ejection and balancer state live in the core, keyed
@@ -130,6 +131,17 @@ pub enum Sni {
     RequestHost,
     /// None is sent.
     None,
+}
+
+impl Sni {
+    /// The name asked for; `authority` is the request's, if there is one: case and port do not count.
+    pub fn name(&self, authority: Option<&str>) -> Option<Arc<str>> {
+        match self {
+            Self::Fixed(name) => Some(name.clone()),
+            Self::RequestHost => authority.map(|host| without_port(host).to_ascii_lowercase().into()),
+            Self::None => None,
+        }
+    }
 }
 
 /// What we offer by ALPN.

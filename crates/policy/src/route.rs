@@ -232,7 +232,7 @@ fn virtual_host<'a>(table: &'a RouteTable, authority: &str) -> Option<&'a Arc<Vi
 }
 
 /// `host:80` and `[::1]:80` without `:80`.
-fn without_port(authority: &str) -> &str {
+pub(crate) fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !is_bare_ipv6(host) => host,
         _ => authority,

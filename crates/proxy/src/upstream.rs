@@ -12,9 +12,7 @@ use std::time::Instant;
 use sidering_http::Client;
 use sidering_identity::{PeerIdentity, peer_identity};
 use sidering_net::{Prefixed, TcpStream, Timer, now};
-use sidering_policy::{
-    Address, Cluster, Direction, Discovery, Endpoint, Refusal, Sni, Trust, UpstreamTls, pick,
-};
+use sidering_policy::{Address, Cluster, Direction, Discovery, Endpoint, Refusal, Trust, UpstreamTls, pick};
 use sidering_tls::{ClientConfig, Handshake};
 
 pub(crate) use load::{InFlight, Loads};
@@ -197,12 +195,7 @@ fn key(
     let Some(tls) = &endpoint.tls else { return Ok(plain) };
     let Originate { version, .. } = originate(connection, cluster, tls, protocol)
         .ok_or_else(|| unable(connection, cluster, endpoint, tls))?;
-    let server_name = match &tls.sni {
-        Sni::Fixed(name) => Some(name.clone()),
-        Sni::RequestHost => host.map(|host| without_port(host).to_ascii_lowercase().into()),
-        Sni::None => None,
-    };
-    Ok(Key { tls: version, server_name, ..plain })
+    Ok(Key { tls: version, server_name: tls.sni.name(host), ..plain })
 }
 
 /// How TLS is spoken to an endpoint.
@@ -373,12 +366,5 @@ pub(crate) fn shown(address: &Address) -> String {
     match address {
         Address::Tcp(address) => address.to_string(),
         Address::Unix(path) => path.display().to_string(),
-    }
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
     }
 }

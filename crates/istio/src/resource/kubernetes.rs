@@ -9,7 +9,7 @@ use sidering_policy::Position;
 
 use super::meta::{Labels, Meta, metadata};
 use super::port::{Port, Protocol};
-use crate::read::Reader;
+use crate::read::{Fields, Reader};
 use crate::yaml::{Node, Value};
 
 #[derive(Debug)]
@@ -111,9 +111,7 @@ pub(crate) fn parse_pod(document: &Node, r: &mut Reader<'_>) -> Option<Pod> {
     };
     if let Some(spec) = top.get("spec") {
         let mut f = r.fields(spec, "Pod spec");
-        if let Some(account) = f.get("serviceAccountName").and_then(|n| r.text(n, "serviceAccountName")) {
-            pod.service_account = account.into();
-        }
+        pod.service_account = read_account(&mut f, r);
         if let Some(n) = f.get("containers") {
             r.list(n, "containers").iter().for_each(|item| read_container_ports(item, &mut pod.ports, r));
         }
@@ -166,10 +164,13 @@ fn parse_template(document: &Node, kind: &'static str, r: &mut Reader<'_>) -> Op
         template.labels = labels.map(|n| r.strings(n, "labels")).unwrap_or_default();
     }
     if let Some(n) = f.get("spec") {
-        let account = r.fields(n, "Pod spec").get("serviceAccountName");
-        if let Some(account) = account.and_then(|n| r.text(n, "serviceAccountName")) {
-            template.service_account = account.into();
-        }
+        template.service_account = read_account(&mut r.fields(n, "Pod spec"), r);
     }
     Some(template)
+}
+
+/// Of a pod's spec; an empty name is the default account, as to Kubernetes.
+fn read_account(f: &mut Fields<'_>, r: &mut Reader<'_>) -> Arc<str> {
+    let account = f.get("serviceAccountName").and_then(|n| r.string(n, "serviceAccountName"));
+    account.filter(|name| !name.is_empty()).unwrap_or("default").into()
 }

@@ -147,7 +147,9 @@ impl Parsing {
                             r.unknown = Severity::Error;
                         }
                         if let Some(resource) = $parse(document, r) {
-                            self.unique($kind, &resource.meta, document, r);
+                            // A pod template only adds to who may answer: two do not contradict each other.
+                            let twice = if $group.0 == APPS.0 { Severity::Warning } else { Severity::Error };
+                            self.unique($kind, &resource.meta, twice, document, r);
                             self.resources.$list.push(Arc::new(resource));
                         }
                     }
@@ -171,7 +173,7 @@ impl Parsing {
             if is_known_version("RequestAuthentication", api_version, SECURITY, document, r) {
                 r.unknown = Severity::Error;
                 if let Some(meta) = request_authentication::parse(document, r) {
-                    self.unique("RequestAuthentication", &meta, document, r);
+                    self.unique("RequestAuthentication", &meta, Severity::Error, document, r);
                 }
             }
         } else if let Some((_, why)) = IGNORED.iter().find(|(known, _)| *known == kind) {
@@ -186,13 +188,21 @@ impl Parsing {
         }
     }
 
-    fn unique(&mut self, kind: &'static str, meta: &Meta, document: &Node, r: &mut Reader<'_>) {
+    fn unique(
+        &mut self,
+        kind: &'static str,
+        meta: &Meta,
+        twice: Severity,
+        document: &Node,
+        r: &mut Reader<'_>,
+    ) {
         let key = (kind, meta.namespace.clone(), meta.name.clone());
         match self.seen.get(&key) {
             Some(first) => {
                 let message =
                     format!("{kind} {} is already defined at {first}; keep one of them", meta.label());
-                r.error(document, message);
+                let position = r.position(document);
+                r.diagnostics.push(Diagnostic { position, severity: twice, message });
             }
             None => {
                 self.seen.insert(key, r.position(document));
@@ -276,8 +286,9 @@ fn is_known_version(
         return true;
     }
     let slash = if group.0.is_empty() { "" } else { "/" };
-    // Others have a Service, too; a security resource of a misspelled group must not be passed over.
-    if own == group.0 || group.0 != KUBERNETES.0 {
+    // Others have a Service or a Deployment, too; a security resource of a misspelled group must not be passed over.
+    let is_foreign = group.0 == APPS.0 || group.0 == KUBERNETES.0 && own != group.0;
+    if !is_foreign {
         r.error(
             node,
             format!("{kind} has no apiVersion {written:?}; write {}{slash}{}", group.0, group.1[0]),

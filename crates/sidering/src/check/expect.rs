@@ -74,19 +74,32 @@ fn keys(question: &str) -> impl Iterator<Item = &'static (&'static str, Compared
 
 /// Reads `expect`; a key that the question's answer does not have is an error.
 pub(super) fn read(node: &Node, question: &str, r: &mut Reader<'_>) -> Map<String, Value> {
+    let known = || keys(question).map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    if matches!(&node.value, Written::Map(entries) if entries.is_empty()) {
+        r.error(node, format!("`expect` is empty and would always hold; write one of {}", known()));
+    }
     let mut expected = Map::new();
     for entry in r.entries(node, "expect") {
-        if !keys(question).any(|(name, _)| *name == entry.key) {
-            let known: Vec<&str> = keys(question).map(|(name, _)| *name).collect();
-            let at = Node { line: entry.line, column: entry.column, value: entry.value.value.clone() };
-            r.error(
-                &at,
-                format!("{question} has no {:?} to expect; write one of {}", entry.key, known.join(", ")),
-            );
+        match keys(question).find(|(name, _)| *name == entry.key) {
+            None => {
+                let at = Node { line: entry.line, column: entry.column, value: entry.value.value.clone() };
+                r.error(
+                    &at,
+                    format!("{question} has no {:?} to expect; write one of {}", entry.key, known()),
+                );
+            }
+            Some((name, Absent)) if !is_list_of_texts(&entry.value) => {
+                r.error(&entry.value, format!("{name} must be a list of header names; write it as [x-user]"));
+            }
+            Some(_) => {}
         }
         expected.insert(entry.key.clone(), json(&entry.value));
     }
     expected
+}
+
+fn is_list_of_texts(node: &Node) -> bool {
+    matches!(&node.value, Written::List(items) if items.iter().all(|item| item.kind() == "a string"))
 }
 
 fn json(node: &Node) -> Value {
@@ -173,11 +186,10 @@ fn is_same_address(expected: &Value, actual: &Value) -> bool {
     expected == actual || expected == bare
 }
 
+/// Of nothing that is sent no header is absent.
 fn is_absent(expected: &Value, headers: Option<&Value>) -> bool {
-    let names = expected.as_array().map(Vec::as_slice).unwrap_or_default();
-    let sent = headers.and_then(Value::as_object);
-    names.iter().filter_map(Value::as_str).all(|name| {
-        let name = name.to_ascii_lowercase();
-        sent.is_none_or(|sent| sent.keys().all(|other| *other != name))
-    })
+    let (Some(names), Some(sent)) = (expected.as_array(), headers.and_then(Value::as_object)) else {
+        return false;
+    };
+    names.iter().all(|name| name.as_str().is_some_and(|name| !sent.contains_key(&name.to_ascii_lowercase())))
 }

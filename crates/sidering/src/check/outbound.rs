@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use sidering_istio::{Dialled, Effective, dialled};
 use sidering_policy::{
     Address, Chain, ClientCertificate, Cluster, Destination, Discovery, Endpoint, Facts, Filter, HeaderEdit,
-    HeaderEdits, Inside, Origin, Peer, Refusal, RouteAction, RouteRequest, Routed, Snapshot, Sni, Transport,
+    HeaderEdits, Inside, Origin, Peer, Refusal, RouteAction, RouteRequest, Routed, Snapshot, Transport,
     Trust, UpstreamTls, WeightedCluster, needs, normalize_path, path_of,
 };
 use sidering_proxy::Reason;
@@ -92,11 +92,13 @@ fn towards(actual: &mut Map<String, Value>, found: Option<&Dialled>, asked: &Dia
     let sans: Vec<&str> =
         tls.map(|tls| tls.sans.0.iter().map(|san| &*san.name).collect()).unwrap_or_default();
     let alpn = tls.map(|tls| tls.alpn.offered(asked.inside)).unwrap_or_default();
+    let authority = asked.host_header.as_ref().unwrap_or(&asked.host);
+    let authority = (asked.inside != Inside::Tcp).then_some(authority.as_str());
     let endpoints: Vec<Value> = found.map(|found| endpoints(&found.cluster)).unwrap_or_default();
     actual.extend([
         ("handling".to_owned(), json!(found.map(|_| "cluster"))),
         ("tls".to_owned(), json!(found.map(|found| mode(found.tls.as_deref())))),
-        ("sni".to_owned(), json!(tls.and_then(|tls| server_name(tls, asked)))),
+        ("sni".to_owned(), json!(tls.and_then(|tls| tls.sni.name(authority)).map(|name| name.to_string()))),
         ("sans".to_owned(), json!(sans)),
         ("alpn".to_owned(), json!(texts(&alpn))),
         ("endpoints".to_owned(), Value::Array(endpoints)),
@@ -113,17 +115,6 @@ fn mode(tls: Option<&UpstreamTls>) -> &'static str {
         Some((Trust::Mesh, _)) => "ISTIO_MUTUAL",
         Some((_, ClientCertificate::None)) => "SIMPLE",
         Some(_) => "MUTUAL",
-    }
-}
-
-fn server_name(tls: &UpstreamTls, asked: &Dial) -> Option<String> {
-    match &tls.sni {
-        Sni::Fixed(name) => Some(name.to_string()),
-        Sni::RequestHost if asked.inside != Inside::Tcp => {
-            let authority = asked.host_header.as_deref().unwrap_or(&asked.host);
-            Some(authority.split_once(':').map_or(authority, |(host, _)| host).to_owned())
-        }
-        Sni::RequestHost | Sni::None => None,
     }
 }
 
@@ -195,16 +186,25 @@ fn refused(reason: Reason, why: &str) -> Answer {
 
 /// Every key, before anything is said.
 fn nothing(status: Option<u16>) -> Map<String, Value> {
-    let keys = ["host", "port", "subset", "upstreamHost", "upstreamPath", "location", "timeout", "attempts"];
+    let keys = [
+        "host",
+        "port",
+        "subset",
+        "upstreamHost",
+        "upstreamPath",
+        "upstreamHeaders",
+        "absentHeaders",
+        "location",
+        "timeout",
+        "attempts",
+        "route",
+        "by",
+    ];
     let mut actual: Map<String, Value> = keys.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
     actual.extend([
         ("status".to_owned(), json!(status)),
         ("destinations".to_owned(), json!([])),
-        ("upstreamHeaders".to_owned(), json!({})),
         ("responseHeaders".to_owned(), json!({})),
-        ("absentHeaders".to_owned(), json!([])),
-        ("route".to_owned(), Value::Null),
-        ("by".to_owned(), Value::Null),
     ]);
     actual
 }

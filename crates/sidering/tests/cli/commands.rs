@@ -91,6 +91,7 @@ fn check_says_which_tests_failed_and_where_a_file_is_malformed() {
         "{junit}"
     );
     check(test("{mod: STRICT}"), &[]).is(2, &["t.yaml:10:12", "write one of mode, ports, by, trustDomains"]);
+    check(test("{}"), &[]).is(2, &["t.yaml:10:11", "`expect` is empty", "write one of mode, ports, by"]);
     check("tests:\n- name: x\n  expect: {}\n".to_owned(), &[]).is(2, &["t.yaml:2:3", "exactly one question"]);
     check("include: [mesh/nope]\ntests: []\n".to_owned(), &[]).is(2, &["t.yaml:1:11", "mesh/nope"]);
     std::fs::write(place.path("strict.yaml"), STRICT).unwrap();
@@ -101,4 +102,24 @@ fn check_says_which_tests_failed_and_where_a_file_is_malformed() {
     check("a: [\n".to_owned(), &[]).is(2, &["t.yaml:"]);
     place.sidering(&["check"]).is(2, &[]);
     place.sidering(&["check", "absent.yaml"]).is(2, &["absent.yaml"]);
+}
+
+#[test]
+fn a_header_is_absent_only_of_what_is_forwarded() {
+    let place = Place::new();
+    let check = |path: &str, expect: &str| {
+        let text = format!(
+            "objects:\n- {{apiVersion: v1, kind: Service, metadata: {{name: orders, namespace: shop}}, spec: {{ports: [{{name: http, port: 80}}]}}}}\n- apiVersion: networking.istio.io/v1\n  kind: VirtualService\n  metadata: {{name: v, namespace: shop}}\n  spec: {{hosts: [orders], http: [{{match: [{{uri: {{exact: /gone}}}}], directResponse: {{status: 410}}}}, {{route: [{{destination: {{host: orders}}}}]}}]}}\ntests:\n- name: t\n  route: {{client: {{namespace: shop}}, request: {{host: orders, port: 80, path: {path}, headers: {{x-b: b}}}}}}\n  expect: {{absentHeaders: {expect}}}\n"
+        );
+        std::fs::write(place.path("t.yaml"), text).unwrap();
+        place.sidering(&["check", "t.yaml"])
+    };
+    check("/", "[X-A]").is(0, &[]);
+    check("/", "[x-a, X-B]").is(1, &["1 test failed"]);
+    let said = check("/gone", "[x-a]");
+    said.is(1, &["1 test failed"]);
+    assert!(said.out.contains("absentHeaders: expected [\"x-a\"], got null"), "{said:?}");
+    for wrong in ["x-a", "[5]", "{x-a: null}", "null"] {
+        check("/", wrong).is(2, &["t.yaml:10:27", "must be a list of header names; write it as [x-user]"]);
+    }
 }

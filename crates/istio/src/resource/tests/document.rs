@@ -43,6 +43,15 @@ fn what_is_no_resource_of_ours() {
             "x.yaml:1:1: warning: Service of serving.knative.dev/v1 is ignored; v1 is supported",
         ),
         (
+            "apiVersion: apps.kruise.io/v1beta1\nkind: StatefulSet",
+            "x.yaml:1:1: warning: StatefulSet of apps.kruise.io/v1beta1 is ignored; apps/v1 is supported",
+        ),
+        (
+            "apiVersion: apps/v1beta2\nkind: Deployment",
+            "x.yaml:1:1: warning: Deployment of apps/v1beta2 is ignored; apps/v1 is supported",
+        ),
+        ("apiVersion: v2\nkind: Service", "x.yaml:1:1: error: Service has no apiVersion \"v2\"; write v1"),
+        (
             "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter",
             "x.yaml:1:1: warning: EnvoyFilter is ignored: it is not supported and never will be",
         ),
@@ -82,6 +91,15 @@ fn a_name_is_taken_once_and_a_list_is_its_items() {
     assert_eq!(
         diagnostics(&format!("apiVersion: v1\nkind: List\nitems:\n- {one}\n- {one}\n")),
         ["x.yaml:5:3: error: PeerAuthentication shop/a is already defined at x.yaml:4:3; keep one of them"]
+    );
+}
+
+#[test]
+fn a_pod_template_refuses_no_load_that_did_without_it() {
+    let one = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, namespace: shop}, spec: {template: {spec: {serviceAccountName: \"\"}}}}";
+    assert_eq!(
+        diagnostics(&format!("apiVersion: v1\nkind: List\nitems:\n- {one}\n- {one}\n")),
+        ["x.yaml:5:3: warning: Deployment shop/a is already defined at x.yaml:4:3; keep one of them"]
     );
 }
 
