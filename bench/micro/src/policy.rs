@@ -6,7 +6,7 @@ use std::hint::black_box;
 use sidering_identity::{Leaf, PeerIdentity, SpiffeId};
 use sidering_istio::{CaptureListeners, Effective, MeshConfig, Source, Workload};
 use sidering_policy::{
-    Destination, Direction, Facts, Filter, Peer, RequestFacts, RouteRequest, Snapshot, Transport,
+    Destination, Direction, Facts, Filter, Peer, RequestFacts, RouteRequest, Snapshot, Token, Transport,
 };
 
 use crate::Result;
@@ -47,6 +47,7 @@ pub fn authorize(count: usize) -> Result {
         authority: "orders.shop.svc.cluster.local:8080",
         path: &path,
         remote_ip: [127, 0, 0, 1].into(),
+        token: Token::Unverified,
         header: &header,
     };
     for _ in 0..count {

@@ -229,11 +229,11 @@ struct Upload {
 }
 
 impl Upload {
-    fn poll(
+    fn poll<S: Stream>(
         &mut self,
         cx: &mut Context<'_>,
-        body: &mut Body<Io>,
-        writer: &mut BodyWriter<Io, sidering_http::Request>,
+        body: &mut Body<S>,
+        writer: &mut BodyWriter<S, sidering_http::Request>,
     ) -> Poll<Result<(), Cut>> {
         if self.over {
             return Poll::Ready(Ok(()));
@@ -260,10 +260,10 @@ enum Side {
 const BUDGET: usize = 256 * 1024;
 
 /// Moves a body. What is written is flushed before sleeping.
-fn poll_pump<Of>(
+fn poll_pump<S: Stream, Of>(
     cx: &mut Context<'_>,
-    from: &mut Body<Io>,
-    to: &mut BodyWriter<Io, Of>,
+    from: &mut Body<S>,
+    to: &mut BodyWriter<S, Of>,
 ) -> Poll<Result<(), Side>> {
     let mut budget = BUDGET;
     loop {
@@ -298,5 +298,68 @@ pub(crate) async fn within<T>(
     match until {
         Some(at) => deadline(at, f).await,
         None => Ok(f.await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use sidering_http::{Drain, Handler, Length, Limits, Malformed, serve};
+    use sidering_net::{Driver, block_on, now, spawn_local};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const REQUEST: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+
+    /// Uploads, and answers once all of it has left.
+    struct Uploading(RefCell<Option<DuplexStream>>);
+
+    impl Handler<DuplexStream> for Uploading {
+        async fn handle(
+            &self,
+            head: RequestHead,
+            mut body: Body<DuplexStream>,
+            responder: Responder<DuplexStream>,
+        ) -> Done {
+            let upstream = self.0.take().expect("one request");
+            let mut exchange = Client::http1(upstream, &Limits::default()).start(&head, Length::Unknown);
+            let mut upload = Upload::default();
+            let left = poll_fn(|cx| {
+                let _ = upload.poll(cx, &mut body, &mut exchange.upload);
+                if exchange.upload.is_finished() { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let left = deadline(now() + Duration::from_secs(5), left).await;
+            responder.respond_full(&ResponseHead::new(if left.is_ok() { 200 } else { 504 }), b"")
+        }
+
+        async fn malformed(&self, _: Malformed, responder: Responder<DuplexStream>) -> Done {
+            responder.close()
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_upload_that_the_stream_refused_at_first_leaves() {
+        block_on(Driver::Epoll, async {
+            // All but the last chunk fits.
+            let (upstream, mut server) = duplex(REQUEST.len() - 5);
+            let (downstream, mut client) = duplex(1024);
+            let handler = Uploading(RefCell::new(Some(upstream)));
+            spawn_local(async move {
+                let _ = serve(downstream, &handler, &Limits::default(), &Drain::new()).await;
+            });
+            client.write_all(REQUEST.as_bytes()).await.unwrap();
+            // Nothing is read before the round is over.
+            sidering_net::yield_now().await;
+            sidering_net::yield_now().await;
+            let mut got = vec![0; REQUEST.len()];
+            server.read_exact(&mut got).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&got), REQUEST);
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+        })
+        .unwrap();
     }
 }
