@@ -311,7 +311,8 @@ mod tests {
 
     use super::*;
 
-    const REQUEST: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    const REQUEST: &str =
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
 
     /// Uploads, and answers once all of it has left.
     struct Uploading(RefCell<Option<DuplexStream>>);
