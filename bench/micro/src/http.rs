@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::hint::black_box;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sidering_http::{
@@ -26,7 +26,7 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: micro\r\nDate: Tue, 24 Nov 
 /// Reads `count` requests, strips what is of one hop, and answers.
 pub fn server(count: usize) -> Result {
     let (limits, drain) = (patient(), Drain::new());
-    let stream = Repeated { message: REQUEST, left: count, offset: 0, asked: count };
+    let stream = Repeated { message: REQUEST, left: count, offset: 0, asked: count, reader: None };
     block_on(Driver::Epoll, serve(stream, &Answering, &limits, &drain))??;
     Ok(())
 }
@@ -49,7 +49,7 @@ pub fn client(count: usize) -> Result {
         websocket: false,
     };
     // A response for each request, and none before it: the client refuses what nobody asked for.
-    let stream = Repeated { message: RESPONSE, left: count, offset: 0, asked: 0 };
+    let stream = Repeated { message: RESPONSE, left: count, offset: 0, asked: 0, reader: None };
     let exchanges = async {
         let mut client = Client::http1(stream, &patient());
         for _ in 0..count {
@@ -91,18 +91,21 @@ struct Repeated {
     left: usize,
     offset: usize,
     asked: usize,
+    /// Waits until more is asked for.
+    reader: Option<Waker>,
 }
 
 impl AsyncRead for Repeated {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.left == 0 {
             return Poll::Ready(Ok(()));
         }
         if self.asked == 0 {
+            self.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
         let message = &self.message[self.offset..];
@@ -121,6 +124,9 @@ impl AsyncRead for Repeated {
 impl AsyncWrite for Repeated {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.asked = (self.asked + 1).min(self.left);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
         Poll::Ready(Ok(bytes.len()))
     }
 
