@@ -16,26 +16,25 @@ use sidering_net::{Driver, Stream, TcpStream, block_on};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Gives its bytes in pieces, then the end; takes everything.
-struct Pieces<'a> {
-    left: &'a [u8],
+struct Pieces {
+    left: Vec<u8>,
     size: usize,
 }
 
-impl AsyncRead for Pieces<'_> {
+impl AsyncRead for Pieces {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let size = self.size.min(self.left.len()).min(out.remaining());
-        let (piece, left) = self.left.split_at(size);
-        out.put_slice(piece);
-        self.left = left;
+        out.put_slice(&self.left[..size]);
+        self.left.drain(..size);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Pieces<'_> {
+impl AsyncWrite for Pieces {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
@@ -47,7 +46,7 @@ impl AsyncWrite for Pieces<'_> {
     }
 }
 
-impl Stream for Pieces<'_> {
+impl Stream for Pieces {
     fn as_tcp(&self) -> Option<&TcpStream> {
         None
     }
@@ -86,7 +85,7 @@ fn seen(bytes: &[u8], size: usize) -> Vec<String> {
     let limits = Limits { head: never, idle: never, body: never, linger: never, ..Limits::default() };
     let (log, drain) = (Log::default(), Drain::new());
     // The stream is always ready: this ends, well or badly, or waits for nothing, which libFuzzer's timeout names.
-    let served = block_on(Driver::Epoll, serve(Pieces { left: bytes, size }, &log, &limits, &drain));
+    let served = block_on(Driver::Epoll, serve(Pieces { left: bytes.to_vec(), size }, &log, &limits, &drain));
     let _ = served.expect("epoll is everywhere");
     log.0.into_inner()
 }
