@@ -97,7 +97,8 @@ impl<S: Stream, Of> BodyWriter<S, Of> {
         self.connection.borrow_mut().write(data);
     }
 
-    /// Ready when all that was queued is with the stream.
+    /// Ready when all that was queued is with the stream, or is little and leaves with what others write in this turn of
+    /// the core.
     ///
     /// # Errors
     /// As `poll_ready`.

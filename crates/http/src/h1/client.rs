@@ -55,8 +55,8 @@ impl<S: Stream> Connection<S> {
         if self.is_held() && self.sent == 0 {
             // What comes before a byte of the request has left is no answer to it.
             ready!(self.poll_closed(cx));
+            // From here on nothing held leaves either.
             self.note_closed();
-            self.drop_held();
             return Poll::Ready(Err(Failure::Closed));
         }
         loop {

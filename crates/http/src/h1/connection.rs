@@ -259,11 +259,6 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// What is held does not leave.
-    pub(super) fn drop_held(&mut self) {
-        self.held = None;
-    }
-
     /// Whether something waits for the end of the round.
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()
