@@ -15,6 +15,7 @@ mod policy;
 mod reasons;
 mod records;
 mod reload;
+mod reload_load;
 mod revoked;
 mod rotation;
 mod routing;

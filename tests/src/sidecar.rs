@@ -2,7 +2,9 @@
 //! everything it prints captured, its answers through the command line as an operator would ask for them.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -185,11 +187,21 @@ impl Sidecar {
     #[track_caller]
     pub fn publish_again(&self, times: usize) {
         let before = self.version();
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--fail", "--request", "POST", "--unix-socket"])
-            .arg(&self.socket);
-        run(curl.arg(format!("http://localhost/reload?[1-{times}]")), b"").ok();
+        (0..times).for_each(|_| self.publish_now());
         assert!(self.version() >= before + times as u64, "{} of {times}", self.version() - before);
+    }
+
+    /// The same once: what the files hold is in force when it returns.
+    #[track_caller]
+    pub fn publish_now(&self) {
+        let mut admin = UnixStream::connect(&self.socket).expect("it has an admin socket");
+        admin.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        admin
+            .write_all(b"POST /reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("it takes a request");
+        let mut answer = String::new();
+        admin.read_to_string(&mut answer).expect("it answers");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 
     /// Asks `status` again after each line that the sidecar prints, until the answer fits.
