@@ -20,6 +20,8 @@ WORSE = 1.05
 PIECES = {
     "accept": 2000,
     "authorize": 500,
+    "authorize-10": 2000,
+    "authorize-1000": 2000,
     "route": 2000,
     "http-server": 500,
     "http-client": 500,

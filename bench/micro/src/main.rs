@@ -1,8 +1,10 @@
 //! `micro NAME COUNT` does one piece of the data path COUNT times. `count.py` runs it under valgrind with two counts:
-//! the difference is what one costs, without set-up. Not a benchmark by itself: nothing here is timed.
+//! the difference is what one costs, without set-up. `micro times` times the decisions.
 
 mod http;
+mod policies;
 mod policy;
+mod times;
 mod tls;
 
 use std::error::Error;
@@ -16,9 +18,14 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> Result {
     let mut words = std::env::args().skip(1);
     let name = words.next().unwrap_or_default();
+    if name == "times" {
+        return times::print();
+    }
     let count = words.next().unwrap_or_default().parse()?;
     match name.as_str() {
-        "accept" => policy::accept(count),
+        "accept" => repeat(count, policy::accept()?),
+        "authorize-10" => repeat(count, policies::authorize(10)?),
+        "authorize-1000" => repeat(count, policies::authorize(1000)?),
         "authorize" => policy::authorize(count),
         "route" => policy::route(count),
         "http-server" => http::server(count),
@@ -27,4 +34,9 @@ fn main() -> Result {
         "tls-handshake" => tls::handshake(count),
         _ => Err(format!("no piece is called {name:?}").into()),
     }
+}
+
+fn repeat(count: usize, one: impl FnMut()) -> Result {
+    std::iter::repeat_with(one).take(count).for_each(drop);
+    Ok(())
 }

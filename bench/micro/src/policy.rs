@@ -17,30 +17,20 @@ const POLICIES: usize = 20;
 const TENANT: &[u8] = b"blue";
 
 /// A mutual TLS connection from a sidecar to our port.
-pub fn accept(count: usize) -> Result {
+pub fn accept() -> Result<impl FnMut()> {
     let (snapshot, facts) = (snapshot()?, inbound_facts());
-    let listener = listener(&snapshot, Direction::Inbound)?;
-    for _ in 0..count {
-        let chain = sidering_policy::accept(black_box(&snapshot), black_box(listener), black_box(&facts));
-        black_box(chain)?;
-    }
-    Ok(())
+    let listener = listener(&snapshot, Direction::Inbound)?.to_owned();
+    Ok(move || {
+        let chain = sidering_policy::accept(black_box(&snapshot), black_box(&listener), black_box(&facts));
+        black_box(chain.is_ok());
+    })
 }
 
 /// A request that the last of the policies allows.
 pub fn authorize(count: usize) -> Result {
     let (snapshot, facts) = (snapshot()?, inbound_facts());
     let chain = sidering_policy::accept(&snapshot, listener(&snapshot, Direction::Inbound)?, &facts)?;
-    let leaf = Leaf {
-        uris: vec!["spiffe://cluster.local/ns/shop/sa/client".into()],
-        dns: Vec::new(),
-        serial: "01".into(),
-        subject: String::new(),
-        not_before: 0,
-        not_after: i64::MAX,
-    };
-    let id = SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/client")?;
-    let peer = PeerIdentity { id, leaf };
+    let peer = peer("spiffe://cluster.local/ns/shop/sa/client")?;
     let path = format!("/service-{}/items/7", POLICIES - 1);
     let request = RequestFacts {
         method: "GET",
@@ -87,13 +77,25 @@ pub fn route(count: usize) -> Result {
     Ok(())
 }
 
-fn header(name: &str, each: &mut dyn FnMut(&[u8])) {
+pub fn peer(id: &str) -> Result<PeerIdentity> {
+    let leaf = Leaf {
+        uris: vec![id.into()],
+        dns: Vec::new(),
+        serial: "01".into(),
+        subject: String::new(),
+        not_before: 0,
+        not_after: i64::MAX,
+    };
+    Ok(PeerIdentity { id: SpiffeId::parse(id)?, leaf })
+}
+
+pub fn header(name: &str, each: &mut dyn FnMut(&[u8])) {
     if name == "x-tenant" {
         each(TENANT);
     }
 }
 
-fn inbound_facts() -> Facts {
+pub fn inbound_facts() -> Facts {
     Facts {
         peer: Peer(([127, 0, 0, 9], 40000).into()),
         destination: Destination(([127, 0, 0, 2], 8080).into()),
@@ -103,15 +105,18 @@ fn inbound_facts() -> Facts {
     }
 }
 
-fn listener(snapshot: &Snapshot, direction: Direction) -> Result<&str> {
+pub fn listener(snapshot: &Snapshot, direction: Direction) -> Result<&str> {
     let found = snapshot.listeners.iter().find(|listener| listener.direction == direction);
     Ok(&found.ok_or("both listeners are in the resources")?.name)
 }
 
 fn snapshot() -> Result<Snapshot> {
-    let text = resources()?;
-    let (resources, mut problems) =
-        sidering_istio::parse(&[Source { file: "mesh.yaml".into(), text: &text }]);
+    compiled(&resources()?)
+}
+
+/// The snapshot of the workload `orders`.
+pub fn compiled(text: &str) -> Result<Snapshot> {
+    let (resources, mut problems) = sidering_istio::parse(&[Source { file: "mesh.yaml".into(), text }]);
     let workload = Workload {
         name: "orders-1".into(),
         namespace: "shop".into(),

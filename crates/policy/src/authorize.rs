@@ -7,8 +7,32 @@ use std::sync::Arc;
 use sidering_identity::PeerIdentity;
 
 use crate::evaluate::{Effect, Subject};
-use crate::rule::{Rule, RuleSet};
-use crate::{Authorization, Facts, Origin, Refusal, Token};
+use crate::index::Rules;
+use crate::{Facts, Origin, Refusal, RuleSet, Token};
+
+/// Everything that decides who may pass a chain. The default holds no policy and lets everything pass, as Istio
+/// does.
+#[derive(Debug, Default)]
+pub struct Authorization {
+    enforced: Policies,
+    dry_run: Policies,
+}
+
+/// A [`RuleSet`], each list with its index.
+#[derive(Debug, Default)]
+struct Policies {
+    custom: Rules,
+    deny: Rules,
+    allow: Option<Allowed>,
+}
+
+#[derive(Debug)]
+struct Allowed {
+    rules: Rules,
+    policies: Arc<[Origin]>,
+    /// Of them the first: what a dry run that allows nothing says.
+    first: Option<Arc<Origin>>,
+}
 
 /// Proof that a connection or request was authorized. It can neither be made outside this module nor copied:
 ///
@@ -45,6 +69,24 @@ pub struct RequestFacts<'a> {
 /// Calls back with every value of the header of that lower-case name, in order. A function, so that `http`'s own
 /// form is not copied.
 pub type HeaderLookup<'a> = &'a dyn Fn(&str, &mut dyn FnMut(&[u8]));
+
+impl Authorization {
+    /// What is enforced, and what is only evaluated and reported.
+    pub fn new(enforced: RuleSet, dry_run: RuleSet) -> Self {
+        Self { enforced: enforced.into(), dry_run: dry_run.into() }
+    }
+}
+
+impl From<RuleSet> for Policies {
+    fn from(set: RuleSet) -> Self {
+        let allow = set.allow.map(|allow| Allowed {
+            rules: Rules::new(allow.rules),
+            first: allow.policies.first().cloned().map(Arc::new),
+            policies: allow.policies,
+        });
+        Self { custom: Rules::new(set.custom), deny: Rules::new(set.deny), allow }
+    }
+}
 
 impl Permit {
     /// The rule that allowed it; `None` where no ALLOW policy is in force.
@@ -99,16 +141,16 @@ pub fn dry_run_tcp(rules: &Authorization, facts: &Facts, peer: Option<&PeerIdent
 }
 
 fn decide(rules: &Authorization, subject: &Subject<'_>) -> Result<Permit, Refusal> {
-    let RuleSet { custom, deny, allow } = &rules.enforced;
-    if let Some(rule) = first(custom, subject, Effect::Deny) {
+    let Policies { custom, deny, allow } = &rules.enforced;
+    if let Some(rule) = custom.first(subject, Effect::Deny) {
         return Err(Refusal::CustomUnsupported { origin: Origin::clone(&rule.origin) });
     }
-    if let Some(rule) = first(deny, subject, Effect::Deny) {
+    if let Some(rule) = deny.first(subject, Effect::Deny) {
         return Err(Refusal::Denied { origin: Origin::clone(&rule.origin) });
     }
     let by = match allow {
         None => None,
-        Some(allow) => match first(&allow.rules, subject, Effect::Allow) {
+        Some(allow) => match allow.rules.first(subject, Effect::Allow) {
             Some(rule) => Some(rule.origin.clone()),
             None => return Err(Refusal::NotAllowed { policies: allow.policies.clone() }),
         },
@@ -117,19 +159,15 @@ fn decide(rules: &Authorization, subject: &Subject<'_>) -> Result<Permit, Refusa
 }
 
 /// Dry-run policies are judged among themselves, as Istio does: an ALLOW that would not have matched would have denied.
-fn would_deny(dry_run: &RuleSet, subject: &Subject<'_>) -> Option<Arc<Origin>> {
-    if let Some(rule) = first(&dry_run.deny, subject, Effect::Deny) {
+fn would_deny(dry_run: &Policies, subject: &Subject<'_>) -> Option<Arc<Origin>> {
+    if let Some(rule) = dry_run.deny.first(subject, Effect::Deny) {
         return Some(rule.origin.clone());
     }
     let allow = dry_run.allow.as_ref()?;
-    match first(&allow.rules, subject, Effect::Allow) {
+    match allow.rules.first(subject, Effect::Allow) {
         Some(_) => None,
-        None => allow.policies.first().cloned().map(Arc::new),
+        None => allow.first.clone(),
     }
-}
-
-fn first<'a>(rules: &'a [Rule], subject: &Subject<'_>, effect: Effect) -> Option<&'a Rule> {
-    rules.iter().find(|rule| subject.meets(rule, effect))
 }
 
 #[cfg(test)]

@@ -70,7 +70,9 @@ impl Subject<'_> {
         let request = self.request;
         match matcher {
             Matcher::Principal(value) => id.is_some_and(|id| value.matches(id.principal())),
-            Matcher::Namespace(value) => id.is_some_and(|id| in_namespace(id, value)),
+            Matcher::Namespace(value) => {
+                id.is_some_and(|id| namespaces(id).any(|namespace| value.matches(namespace)))
+            }
             Matcher::ServiceAccount(namespace, account) => {
                 id.is_some_and(|id| is_account(id, namespace, account))
             }
@@ -130,13 +132,13 @@ impl RequestFacts<'_> {
     }
 }
 
-/// As Istio's `.*/ns/<value>/.*`: a wildcard may cross slashes.
-fn in_namespace(id: &SpiffeId, value: &StringMatch) -> bool {
+/// As Istio's `.*/ns/<value>/.*`: whatever `<value>` may be, a wildcard crossing slashes.
+pub(crate) fn namespaces(id: &SpiffeId) -> impl Iterator<Item = &str> {
     const KEY: &str = "/ns/";
     let id = id.principal();
-    id.match_indices(KEY).any(|(at, _)| {
+    id.match_indices(KEY).flat_map(|(at, _)| {
         let rest = &id[at + KEY.len()..];
-        rest.match_indices('/').any(|(end, _)| value.matches(&rest[..end]))
+        rest.match_indices('/').map(|(end, _)| &rest[..end])
     })
 }
 

@@ -4,11 +4,14 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+#[cfg(test)]
+mod allocation;
 mod authorize;
 mod cluster;
 mod dial;
 mod evaluate;
 mod facts;
+mod index;
 mod matcher;
 mod origin;
 mod path;
@@ -22,7 +25,9 @@ mod snapshot;
 mod token;
 
 pub use accept::{Needs, accept, needs};
-pub use authorize::{HeaderLookup, Permit, RequestFacts, authorize, authorize_tcp, dry_run, dry_run_tcp};
+pub use authorize::{
+    Authorization, HeaderLookup, Permit, RequestFacts, authorize, authorize_tcp, dry_run, dry_run_tcp,
+};
 pub use cluster::{
     Address, BalancerKind, ClientCertificate, Cluster, Discovery, Endpoint, Inside, Sni, Trust, UpstreamAlpn,
     UpstreamTls,
@@ -38,9 +43,7 @@ pub use route::{
     HeaderEdit, HeaderEdits, HeaderMatch, HostRewrite, PathMatch, Route, RouteAction, RouteMatch,
     RouteRequest, RouteTable, Routed, UnknownHost, VirtualHost, WeightedCluster, route,
 };
-pub use rule::{
-    Allow, Authorization, Clause, Matcher, PathPattern, PathTemplate, Rule, RuleSet, TemplateError,
-};
+pub use rule::{Allow, Clause, Matcher, PathPattern, PathTemplate, Rule, RuleSet, TemplateError};
 pub use snapshot::{
     BindAddress, Chain, ChainMatch, Direction, DownstreamTls, Filter, Listener, Map, Snapshot, TlsVersion,
     Version,

@@ -7,14 +7,6 @@ use ipnet::IpNet;
 
 use crate::{Origin, StringMatch};
 
-/// Everything that decides who may pass a chain. The default holds no policy and lets everything pass, as Istio
-/// does. Its inside is closed so that rules can be indexed without touching the producers.
-#[derive(Debug, Default)]
-pub struct Authorization {
-    pub(crate) enforced: RuleSet,
-    pub(crate) dry_run: RuleSet,
-}
-
 /// The rules of the policies in force, by action, already reduced to the chain's protocol.
 #[derive(Debug, Default)]
 pub struct RuleSet {
@@ -126,13 +118,6 @@ pub enum TemplateError {
     Literal(String),
 }
 
-impl Authorization {
-    /// What is enforced, and what is only evaluated and reported.
-    pub fn new(enforced: RuleSet, dry_run: RuleSet) -> Self {
-        Self { enforced, dry_run }
-    }
-}
-
 impl PathPattern {
     /// A template where `pattern` has an operator, else Istio's wildcard grammar.
     ///
@@ -155,6 +140,10 @@ impl PathPattern {
 }
 
 impl PathTemplate {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Checks and keeps a template.
     ///
     /// # Errors
