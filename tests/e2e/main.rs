@@ -7,6 +7,7 @@ mod configs;
 mod demo;
 mod downstream;
 mod envoy;
+mod hostile;
 mod http;
 mod lifecycle;
 mod naming;

@@ -11,7 +11,7 @@ mod reload;
 mod resources;
 mod watch;
 
-pub use quiet::QUIET;
+pub use quiet::{QUIET, read_file};
 pub use reload::{Reload, Reloads};
 pub use resources::{
     LoadFailure, Loaded, Publish, ResourceInputs, ResourceReport, ResourceWatch, read_resources,

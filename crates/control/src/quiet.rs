@@ -1,8 +1,8 @@
 //! Reads a set of files as one: only when nothing about them changed while they were read, and nothing had changed
 //! for a while before. A file that somebody is writing, or a directory that is being swapped, is waited for.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +13,10 @@ pub const QUIET: Duration = Duration::from_millis(100);
 const ROUNDS: usize = 100;
 /// Deeper than anybody nests resources; ends a loop of symbolic links.
 const DEPTH: usize = 16;
+/// Of one file.
+const MAX_BYTES: u64 = sidering_istio::MAX_BYTES as u64;
+/// Of all files together.
+const MAX_TOTAL: usize = 64 << 20;
 
 /// A file that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +35,8 @@ pub(crate) struct Fingerprint(Vec<(PathBuf, Stat)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
     directory: bool,
+    /// Has a content of its own, unlike a pipe or a device.
+    regular: bool,
     device: u64,
     inode: u64,
     size: u64,
@@ -103,11 +109,18 @@ impl Fingerprint {
     }
 
     fn read(&self) -> Result<Vec<(PathBuf, Vec<u8>)>, Unreadable> {
+        let mut total = 0;
         let files = self.0.iter().filter(|(_, stat)| !stat.directory);
         files
-            .map(|(path, _)| match fs::read(path) {
-                Ok(content) => Ok((path.clone(), content)),
-                Err(error) => Err(unreadable(path, describe(&error))),
+            .map(|(path, _)| {
+                let content = read_file(path).map_err(|error| unreadable(path, describe(&error)))?;
+                total += content.len();
+                if total > MAX_TOTAL {
+                    let problem =
+                        "with it the files hold more than 64 MiB; leave out what this workload does not need";
+                    return Err(unreadable(path, problem.to_owned()));
+                }
+                Ok((path.clone(), content))
             })
             .collect()
     }
@@ -125,6 +138,19 @@ impl Fingerprint {
     }
 }
 
+/// A file's content, unless it is larger than any configuration.
+///
+/// # Errors
+/// It cannot be read, or holds more than 10 MiB.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 10 MiB; split the file"));
+    }
+    Ok(content)
+}
+
 enum Attempt {
     Read(Files),
     Wait(Duration),
@@ -132,6 +158,9 @@ enum Attempt {
 
 fn attempt(paths: &[PathBuf], quiet: Duration) -> Result<Attempt, Unreadable> {
     let before = fingerprint(paths)?;
+    if let Some((path, _)) = before.0.iter().find(|(_, stat)| !stat.directory && !stat.regular) {
+        return Err(unreadable(path, "not a regular file, so it cannot be watched".to_owned()));
+    }
     let unrest = before.unrest(quiet);
     if !unrest.is_zero() {
         return Ok(Attempt::Wait(unrest));
@@ -150,6 +179,10 @@ fn list(path: &Path, depth: usize, named: bool, into: &mut Vec<(PathBuf, Stat)>)
     let stat = Stat::of(&metadata);
     if !metadata.is_dir() {
         if named || is_resource(path) {
+            // One that is named may be linted; one that lies around would be waited for for ever.
+            if !named && !stat.regular {
+                return Err(unreadable(path, "not a regular file; remove it".to_owned()));
+            }
             into.push((path.to_owned(), stat));
         }
         return Ok(());
@@ -190,6 +223,7 @@ impl Stat {
         let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
             directory: metadata.is_dir(),
+            regular: metadata.is_file(),
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),

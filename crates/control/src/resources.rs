@@ -7,7 +7,6 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,7 +223,7 @@ fn compile_files(inputs: &ResourceInputs, files: &Files) -> (Result<Loaded, Load
     let read = |path: &Path| {
         let path = inputs.base.join(path);
         named.borrow_mut().push(Named::now(path.clone()));
-        fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+        quiet::read_file(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
     let outcome = texts(&files.contents).and_then(|sources| {
         let (resources, mut diagnostics) = parse(&sources);
@@ -256,14 +255,15 @@ fn texts(contents: &[(PathBuf, Vec<u8>)]) -> Result<Vec<Source<'_>>, LoadFailure
     contents
         .iter()
         .map(|(path, content)| {
-            let text = std::str::from_utf8(content).map_err(|_| unreadable(path, "not UTF-8 text"))?;
-            if text.trim().is_empty() {
+            let source = Source::of(path.display().to_string().into(), content)
+                .map_err(|diagnostic| LoadFailure::Invalid(vec![diagnostic]))?;
+            if source.text.trim().is_empty() {
                 return Err(unreadable(
                     path,
                     "empty; remove the file, or leave a comment in it if that is meant",
                 ));
             }
-            Ok(Source { file: path.display().to_string().into(), text })
+            Ok(source)
         })
         .collect()
 }

@@ -39,6 +39,86 @@ impl Diagnostic {
     }
 }
 
+/// More of one severity than anybody reads: what comes after is counted alone.
+const MOST: usize = 1000;
+
+/// Bytes that the regular expressions of one load may take.
+const REGEX_ROOM: usize = 64 << 20;
+
+/// What reading one load has found and used up, both bounded whatever was written.
+#[derive(Debug, Default)]
+pub struct Findings {
+    errors: Kept,
+    warnings: Kept,
+    regexes: usize,
+}
+
+/// Diagnostics of one severity: the first of them, and how many came after.
+#[derive(Debug, Default)]
+struct Kept {
+    first: Vec<Diagnostic>,
+    more: usize,
+}
+
+impl Findings {
+    /// Takes a diagnostic, unless there are [`MOST`] of its severity.
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        match self.is_full(diagnostic.severity) {
+            true => self.leave_out(diagnostic.severity),
+            false => self.of(diagnostic.severity).first.push(diagnostic),
+        }
+    }
+
+    /// Counts one that nobody reads.
+    pub(crate) fn leave_out(&mut self, severity: Severity) {
+        self.of(severity).more += 1;
+    }
+
+    fn of(&mut self, severity: Severity) -> &mut Kept {
+        match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        }
+    }
+
+    /// Is there room for another regular expression?
+    pub(crate) fn has_room(&self) -> bool {
+        self.regexes < REGEX_ROOM
+    }
+
+    /// One takes that many bytes.
+    pub(crate) fn take_room(&mut self, bytes: usize) {
+        self.regexes += bytes;
+    }
+
+    /// How many there were.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors.first.len() + self.errors.more
+    }
+
+    /// Would another of this severity be left out?
+    pub(crate) fn is_full(&self, severity: Severity) -> bool {
+        let kept = if severity == Severity::Error { &self.errors } else { &self.warnings };
+        kept.first.len() >= MOST
+    }
+
+    /// By file and line. Where some were left out, the last ones say how many.
+    pub fn into_sorted(self) -> Vec<Diagnostic> {
+        let mut left_out = Vec::new();
+        let mut all = Vec::new();
+        for Kept { first, more } in [self.errors, self.warnings] {
+            if let Some(last) = first.last().filter(|_| more > 0) {
+                let message = format!("there are {more} more {}s; mend these first", last.severity);
+                left_out.push(Diagnostic { message, ..last.clone() });
+            }
+            all.extend(first);
+        }
+        all.sort();
+        all.append(&mut left_out);
+        all
+    }
+}
+
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -14,9 +14,9 @@ mod resource;
 mod yaml;
 
 pub use compile::{CaptureListeners, Dialled, compile, dialled};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Findings, Severity};
 pub use effective::{Authentication, DecidedMode, Effective, Workload};
 pub use mesh::{MeshConfig, OutboundTrafficPolicy, TlsParameters};
 pub use read::{Fields, Reader};
 pub use resource::{Action, Inline, MtlsMode, Resources, Source, TlsMode, parse, parse_with};
-pub use yaml::{Entry, Node, Value, documents};
+pub use yaml::{Entry, MAX_BYTES, Node, Value, documents};

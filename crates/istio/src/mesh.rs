@@ -8,7 +8,7 @@ use sidering_policy::{PathNormalization, TlsVersion};
 
 use crate::read::Reader;
 use crate::yaml::{self, Node};
-use crate::{Diagnostic, Severity, Source};
+use crate::{Diagnostic, Findings, Severity, Source};
 
 /// MeshConfig fields that are Istio's and do nothing here yet.
 const NOT_EXECUTED: &[&str] = &[
@@ -127,11 +127,11 @@ impl MeshConfig {
     /// diagnostic means the value must not be used.
     pub fn parse(source: &Source<'_>, key: Option<&str>) -> (Self, Vec<Diagnostic>) {
         let mut mesh = Self::default();
-        let mut diagnostics = Vec::new();
+        let mut findings = Findings::default();
         let mut reader =
-            Reader { file: source.file.clone(), unknown: Severity::Error, diagnostics: &mut diagnostics };
+            Reader { file: source.file.clone(), unknown: Severity::Error, findings: &mut findings };
         match yaml::documents(source) {
-            Err(diagnostic) => reader.diagnostics.push(diagnostic),
+            Err(diagnostic) => reader.findings.push(diagnostic),
             Ok(documents) => {
                 for document in &documents {
                     match key {
@@ -148,7 +148,7 @@ impl MeshConfig {
                 }
             }
         }
-        (mesh, diagnostics)
+        (mesh, findings.into_sorted())
     }
 
     /// Reads the fields of a mapping within another document over what `self` says.

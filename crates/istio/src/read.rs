@@ -8,7 +8,7 @@ use std::time::Duration;
 use sidering_policy::Position;
 
 use crate::yaml::{Entry, Node, Value};
-use crate::{Diagnostic, Severity};
+use crate::{Diagnostic, Findings, Severity};
 
 /// Where diagnostics go while one file is read.
 pub struct Reader<'d> {
@@ -16,8 +16,8 @@ pub struct Reader<'d> {
     pub file: Arc<str>,
     /// How bad a field is that we do not know: security resources refuse it, others name it.
     pub unknown: Severity,
-    /// Grows with every finding.
-    pub diagnostics: &'d mut Vec<Diagnostic>,
+    /// Of the whole load.
+    pub findings: &'d mut Findings,
 }
 
 /// A mapping being read. Every field that nobody asked for is reported by [`Fields::done`].
@@ -37,13 +37,13 @@ impl Reader<'_> {
     /// Reports an error at a node.
     pub fn error(&mut self, node: &Node, message: impl Into<String>) {
         let position = self.position(node);
-        self.diagnostics.push(Diagnostic::error(position, message));
+        self.findings.push(Diagnostic::error(position, message));
     }
 
     /// Reports a warning at a node.
     pub fn warning(&mut self, node: &Node, message: impl Into<String>) {
         let position = self.position(node);
-        self.diagnostics.push(Diagnostic::warning(position, message));
+        self.findings.push(Diagnostic::warning(position, message));
     }
 
     /// Reports fields that are not known as errors while `read` runs: for the security part of another resource.
@@ -89,6 +89,15 @@ impl Reader<'_> {
                 self.wrong(node, what, "a list");
                 &[]
             }
+        }
+    }
+
+    /// Reports a list that Istio's schema bounds when it has more items.
+    pub(crate) fn at_most(&mut self, most: usize, node: &Node, what: &str) {
+        if let Value::List(items) = &node.value
+            && items.len() > most
+        {
+            self.error(node, format!("{what} takes at most {most} entries; use several resources"));
         }
     }
 
@@ -259,6 +268,10 @@ impl<'n> Fields<'n> {
     /// Reports every field that nobody asked for.
     pub fn done(self, reader: &mut Reader<'_>) {
         for (entry, _) in self.entries.iter().zip(&self.used).filter(|(_, used)| !**used) {
+            if reader.findings.is_full(reader.unknown) {
+                reader.findings.leave_out(reader.unknown);
+                continue;
+            }
             let mut message = format!("unknown field `{}` in {}", entry.key, self.what);
             match nearest(&entry.key, &self.asked) {
                 Some(name) => message.push_str(&format!("; did you mean `{name}`?")),
@@ -269,7 +282,7 @@ impl<'n> Fields<'n> {
             }
             let position = Position { file: reader.file.clone(), line: entry.line, column: entry.column };
             let severity = reader.unknown;
-            reader.diagnostics.push(Diagnostic { position, severity, message });
+            reader.findings.push(Diagnostic { position, severity, message });
         }
     }
 }

@@ -1,5 +1,6 @@
-//! YAML documents as a tree in which every key and value knows its line and column. Bounded: size and depth are
-//! capped, anchors, aliases, tags and merge keys are refused, a key written twice is an error. Called by `read`.
+//! YAML documents as a tree in which every key and value knows its line and column. Bounded: size, depth and the number
+//! of values are capped, anchors, aliases, tags and merge keys are refused, a key written twice is an error. Called by
+//! `read`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +12,9 @@ use crate::Diagnostic;
 use crate::resource::Source;
 
 /// Larger texts are refused before they are looked at.
-const MAX_BYTES: usize = 10 << 20;
+pub const MAX_BYTES: usize = 10 << 20;
+/// What 10 MiB of resources hold, as people and machines write them.
+const MAX_VALUES: usize = 1_000_000;
 /// Istio's deepest resource has about twenty levels.
 const MAX_DEPTH: usize = 64;
 
@@ -90,16 +93,34 @@ pub fn documents(source: &Source<'_>) -> Result<Vec<Node>, Diagnostic> {
     if source.text.len() > MAX_BYTES {
         return Err(fault(&source.file, 1, 1, "larger than 10 MiB; split the file"));
     }
-    let mut builder = Builder { file: source.file.clone(), open: Vec::new(), documents: Vec::new() };
+    // The parser holds all the tokens of an outermost `{...}` or `[...]` at once, before it says anything of them.
+    if source.text.bytes().filter(|byte| b",:[]{}".contains(byte)).count() > MAX_VALUES {
+        return Err(fault(
+            &source.file,
+            1,
+            1,
+            "more than 1,000,000 of `,` `:` `[` `]` `{` `}`; split the file",
+        ));
+    }
+    let mut builder =
+        Builder { file: source.file.clone(), open: Vec::new(), documents: Vec::new(), values: 0 };
     let mut parser = Parser::new_from_str(source.text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
-            fault(&source.file, mark.line(), mark.col() + 1, &format!("not valid YAML: {}", error.info()))
+            let message = match error.info() {
+                "recursion limit exceeded" => too_deep(),
+                info => format!("not valid YAML: {info}"),
+            };
+            fault(&source.file, mark.line(), mark.col() + 1, &message)
         })?;
         builder.take(event, span)?;
     }
     Ok(builder.documents)
+}
+
+fn too_deep() -> String {
+    format!("nested deeper than {MAX_DEPTH} levels; write it flatter")
 }
 
 fn fault(file: &Arc<str>, line: usize, column: usize, message: &str) -> Diagnostic {
@@ -113,6 +134,8 @@ struct Builder {
     file: Arc<str>,
     open: Vec<Open>,
     documents: Vec<Node>,
+    /// How many there were.
+    values: usize,
 }
 
 struct Open {
@@ -131,7 +154,11 @@ impl Builder {
             Node { line: number(line), column: number(column), value }
         };
         let refuse = |message: &str| Err(fault(&self.file, line, column, message));
+        if matches!(event, Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..)) {
+            self.values += 1;
+        }
         match event {
+            _ if self.values > MAX_VALUES => refuse("more than 1,000,000 values; split the file"),
             Event::Alias(_) => refuse("aliases are not supported; write the value out"),
             Event::Scalar(_, _, anchor, _)
             | Event::SequenceStart(anchor, _)
@@ -144,7 +171,7 @@ impl Builder {
             | Event::SequenceStart(_, Some(_))
             | Event::MappingStart(_, Some(_)) => refuse("tags are not supported; remove it"),
             Event::SequenceStart(..) | Event::MappingStart(..) if self.open.len() >= MAX_DEPTH => {
-                refuse(&format!("nested deeper than {MAX_DEPTH} levels"))
+                refuse(&too_deep())
             }
             Event::SequenceStart(..) => self.begin(node(Value::List(Vec::new()))),
             Event::MappingStart(..) => self.begin(node(Value::Map(Vec::new()))),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 /// A test of one string, case sensitive.
 #[derive(Clone, Debug)]
@@ -22,20 +22,81 @@ pub enum StringMatch {
 
 /// A regular expression (RE2 syntax, linear time) that must match the whole string.
 #[derive(Clone, Debug)]
-pub struct FullRegex(Regex);
+pub struct FullRegex {
+    regex: Regex,
+    room: usize,
+}
+
+/// What most regular expressions take, and what one may take, compiled.
+const ROOMS: [usize; 2] = [16 << 10, 1 << 20];
 
 impl FullRegex {
     /// Compiles `pattern`, which need not be anchored.
     ///
     /// # Errors
-    /// The syntax error, for people.
+    /// Why not, in a line for people.
     pub fn new(pattern: &str) -> Result<Self, String> {
-        // Alone first: `a)|(b` would be legal, and unanchored, within the group.
-        Regex::new(pattern)
-            .and_then(|_| Regex::new(&format!(r"\A(?:{pattern})\z")))
-            .map(Self)
-            .map_err(|error| error.to_string())
+        let mut found = Err(String::new());
+        for room in ROOMS {
+            // Alone first: `a)|(b` would be legal, and unanchored, within the group.
+            let whole = format!(r"\A(?:{})\z", ascii_classes(pattern));
+            let built = built(&ascii_classes(pattern), room).and_then(|_| built(&whole, room));
+            found = match built {
+                Ok(regex) => return Ok(Self { regex, room }),
+                Err(regex::Error::CompiledTooBig(_)) => {
+                    Err("it takes more than 1 MiB when compiled; repeat less".to_owned())
+                }
+                // Its last line says what, those before repeat the pattern.
+                Err(error) => {
+                    let text = error.to_string();
+                    return Err(text
+                        .lines()
+                        .last()
+                        .unwrap_or(&text)
+                        .trim_start_matches("error: ")
+                        .to_owned());
+                }
+            };
+        }
+        found
     }
+
+    /// An upper bound of what it takes, in bytes.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+}
+
+fn built(pattern: &str, room: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(room).build()
+}
+
+/// RE2 means ASCII by `\d`, `\w` and `\s`; those of all scripts would also take a hundred times the room.
+fn ascii_classes(pattern: &str) -> String {
+    let mut ascii = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        ascii.push(c);
+        if c != '\\' {
+            continue;
+        }
+        let Some(escaped) = rest.next() else { break };
+        let class = match escaped {
+            'd' => "[0-9]",
+            'D' => "[^0-9]",
+            'w' => "[0-9A-Za-z_]",
+            'W' => "[^0-9A-Za-z_]",
+            's' => r"[\t\n\f\r\x20]",
+            'S' => r"[^\t\n\f\r\x20]",
+            other => {
+                ascii.push(other);
+                continue;
+            }
+        };
+        ascii.pop();
+        ascii.push_str(class);
+    }
+    ascii
 }
 
 impl StringMatch {
@@ -60,7 +121,7 @@ impl StringMatch {
             Self::Prefix(text) => value.starts_with(text.as_bytes()),
             Self::Suffix(text) => value.ends_with(text.as_bytes()),
             Self::Present => !value.is_empty(),
-            Self::Regex(FullRegex(regex)) => regex.is_match(value),
+            Self::Regex(full) => full.regex.is_match(value),
         }
     }
 
@@ -113,5 +174,41 @@ mod tests {
         assert!(regex.matches("a") && regex.matches("bc"));
         assert!(!regex.matches("ab") && !regex.matches("xbc") && !regex.matches("a\n"));
         assert!(FullRegex::new("a)|(b").is_err());
+    }
+
+    #[test]
+    fn a_regex_is_of_re2() {
+        for (pattern, matches, others) in [
+            (r"\d+", "0129", "٣"),
+            (r"\w+", "aZ_9", "é"),
+            (r"[\w-]+", "a-b", "a.b"),
+            (r"[^\d\]]", "é", "]"),
+            (r"\S\W\D", "aéx", "a 1"),
+            (r"\\d", r"\d", "1"),
+            (r".", "é", "éé"),
+            (r"a\sb", "a\tb", "a\u{a0}b"),
+        ] {
+            let regex = StringMatch::Regex(FullRegex::new(pattern).unwrap());
+            assert!(regex.matches(matches) && !regex.matches(others), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_regex_takes_little_room_or_is_refused() {
+        for (pattern, room) in [(r"/api/v\d+/[\w.-]{1,64}", 16 << 10), (r"\w{1000}", 1 << 20), ("", 16 << 10)]
+        {
+            assert_eq!(FullRegex::new(pattern).unwrap().room(), room, "{pattern}");
+        }
+        for (pattern, why) in [
+            ("((a{99}){99}){99}", "it takes more than 1 MiB when compiled; repeat less"),
+            ("a{2", "unclosed counted repetition"),
+            ("(", "unclosed group"),
+            ("\\", "incomplete escape sequence, reached end of pattern prematurely"),
+            (r"(a)\1", "backreferences are not supported"),
+            ("(?=a)", "look-around, including look-ahead and look-behind, is not supported"),
+        ] {
+            let error = FullRegex::new(pattern).unwrap_err();
+            assert!(error.starts_with(why), "{pattern}: {error}");
+        }
     }
 }

@@ -5,14 +5,13 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_saphyr::{Location, MessageFormatter, Spanned, UserMessageFormatter};
-use sidering_control::ResourceInputs;
 use sidering_control::identity::{EmbeddedCaIdentity, FileIdentity};
+use sidering_control::{ResourceInputs, read_file};
 use sidering_identity::{SpiffeId, TrustDomain};
 use sidering_istio::{CaptureListeners, Diagnostic, MeshConfig, Source, Workload};
 use sidering_net::{DriverChoice, Pin};
@@ -74,9 +73,8 @@ impl Bootstrap {
     /// # Errors
     /// [`Failure::Configuration`] with file, line, column, and what to write instead.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let unreadable = |error| Failure::Configuration(format!("{}: {error}", path.display()));
-        let text = fs::read_to_string(path).map_err(unreadable)?;
-        Self::parse(path, &text).map_err(Failure::Configuration)
+        let content = content_of(path).map_err(Failure::Configuration)?;
+        text_of(path, &content).and_then(|text| Self::parse(path, text)).map_err(Failure::Configuration)
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, String> {
@@ -128,6 +126,15 @@ pub(crate) fn socket_of(config: &Path) -> Result<PathBuf, Failure> {
     Bootstrap::read(config)?.admin.socket.map(|(path, _)| path).ok_or_else(none)
 }
 
+fn content_of(path: &Path) -> Result<Vec<u8>, String> {
+    read_file(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn text_of<'a>(path: &Path, content: &'a [u8]) -> Result<&'a str, String> {
+    let source = Source::of(path.display().to_string().into(), content);
+    source.map(|source| source.text).map_err(|diagnostic| diagnostic.to_string())
+}
+
 /// The file's name, and what its relative paths are relative to.
 struct File<'a> {
     path: &'a Path,
@@ -170,9 +177,9 @@ impl File<'_> {
             None | Some(raw::Mesh::Inline(_)) => MeshConfig::parse(&own, Some("mesh")),
             Some(raw::Mesh::File(path)) => {
                 let path = self.base.join(path);
-                let text =
-                    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-                MeshConfig::parse(&Source { file: path.display().to_string().into(), text: &text }, None)
+                let content = content_of(&path)?;
+                let text = text_of(&path, &content)?;
+                MeshConfig::parse(&Source { file: path.display().to_string().into(), text }, None)
             }
         };
         match diagnostics.iter().find(|diagnostic| diagnostic.is_error()) {

@@ -1,5 +1,6 @@
 //! DestinationRule: how clients speak to a host.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::meta::{Labels, Meta, envelope, read_export_to, read_match_labels};
@@ -60,10 +61,11 @@ pub(crate) fn parse(document: &Node, r: &mut Reader<'_>) -> Option<DestinationRu
     }
     let policy = f.get("trafficPolicy").map(|n| Arc::new(traffic_policy::read(n, &meta, r)));
     let mut subsets: Vec<Arc<Subset>> = Vec::new();
+    let mut names = HashSet::new();
     if let Some(n) = f.get("subsets") {
         for item in r.list(n, "subsets") {
             let Some(subset) = read_subset(item, &meta, r) else { continue };
-            if subsets.iter().any(|other| other.name == subset.name) {
+            if !names.insert(subset.name.clone()) {
                 r.error(item, format!("subset {:?} is defined twice; rename one of them", subset.name));
             }
             subsets.push(Arc::new(subset));

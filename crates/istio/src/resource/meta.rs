@@ -1,6 +1,6 @@
 //! What every resource has: metadata, selectors, exportTo.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use sidering_policy::{Origin, Position};
@@ -158,10 +158,9 @@ pub(crate) fn read_export_to(
     r: &mut Reader<'_>,
 ) -> Vec<Arc<str>> {
     let names = r.texts(node, "exportTo");
-    let resolve = |name: &str| if name == "." { namespace.to_owned() } else { name.to_owned() };
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for (name, at) in &names {
-        if seen.contains(&resolve(name)) {
+        if !seen.insert(if *name == "." { namespace } else { name }) {
             r.error(
                 at,
                 format!("exportTo names {name:?} twice (`.` is the own namespace); keep one of them"),
@@ -173,7 +172,6 @@ pub(crate) fn read_export_to(
         if *name == "~" && !hidden_allowed {
             r.error(at, "`~` in exportTo is for ServiceEntry; write `.` to keep it in its own namespace");
         }
-        seen.push(resolve(name));
     }
     names.into_iter().map(|(name, _)| name.into()).collect()
 }

@@ -40,7 +40,7 @@ pub(crate) use virtual_service::{
 
 use crate::read::Reader;
 use crate::yaml::{self, Node};
-use crate::{Diagnostic, Severity};
+use crate::{Diagnostic, Findings, Severity};
 
 /// A file's text and the name by which the operator knows it.
 #[derive(Clone, Debug)]
@@ -49,6 +49,33 @@ pub struct Source<'a> {
     pub file: Arc<str>,
     /// Its whole text.
     pub text: &'a str,
+}
+
+impl<'a> Source<'a> {
+    /// A file as it was read.
+    ///
+    /// # Errors
+    /// Where it is not UTF-8.
+    pub fn of(file: Arc<str>, content: &'a [u8]) -> Result<Self, Diagnostic> {
+        let text = match std::str::from_utf8(content) {
+            Ok(text) => text,
+            Err(error) => {
+                let (before, rest) = content.split_at(error.valid_up_to());
+                let before = String::from_utf8_lossy(before);
+                let line = before.rsplit('\n').next().unwrap_or_default();
+                let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let position = Position {
+                    file,
+                    line: number(1 + before.matches('\n').count()),
+                    column: number(1 + line.chars().count()),
+                };
+                let byte = rest.first().copied().unwrap_or_default();
+                let message = format!("byte {byte:#04x} is not UTF-8; save the file as UTF-8");
+                return Err(Diagnostic::error(position, message));
+            }
+        };
+        Ok(Self { file, text })
+    }
 }
 
 /// A resource written within another document, such as a policy test.
@@ -103,39 +130,42 @@ pub fn parse(sources: &[Source<'_>]) -> (Resources, Vec<Diagnostic>) {
 /// As [`parse`], with resources that stand within other documents beside those of the sources.
 pub fn parse_with(sources: &[Source<'_>], inline: &[Inline<'_>]) -> (Resources, Vec<Diagnostic>) {
     let mut parsing = Parsing::default();
+    // By name, so that it does not show in diagnostics either in which order they came.
+    let mut sources: Vec<&Source<'_>> = sources.iter().collect();
+    sources.sort_by(|a, b| a.file.cmp(&b.file));
     for source in sources {
         match yaml::documents(source) {
             Ok(documents) => documents.iter().for_each(|document| parsing.document(document, &source.file)),
-            Err(diagnostic) => parsing.diagnostics.push(diagnostic),
+            Err(diagnostic) => parsing.findings.push(diagnostic),
         }
     }
     for resource in inline {
         parsing.document(resource.node, &resource.file);
     }
     parsing.resources.sort();
-    parsing.diagnostics.sort();
-    (parsing.resources, parsing.diagnostics)
+    (parsing.resources, parsing.findings.into_sorted())
 }
 
 #[derive(Default)]
 struct Parsing {
     resources: Resources,
-    diagnostics: Vec<Diagnostic>,
+    findings: Findings,
     /// Kind, namespace and name of what was read, and where.
     seen: HashMap<(&'static str, Arc<str>, Arc<str>), Position>,
 }
 
 impl Parsing {
     fn document(&mut self, document: &Node, file: &Arc<str>) {
-        let mut diagnostics = Vec::new();
-        let mut reader =
-            Reader { file: file.clone(), unknown: Severity::Warning, diagnostics: &mut diagnostics };
-        if let Some(items) = list_items(document, &mut reader) {
-            items.iter().for_each(|item| self.document(item, file));
-        } else if let Some((kind, api_version, node)) = header(document, &mut reader) {
+        let mut findings = std::mem::take(&mut self.findings);
+        let mut reader = Reader { file: file.clone(), unknown: Severity::Warning, findings: &mut findings };
+        let items = list_items(document, &mut reader);
+        if items.is_none()
+            && let Some((kind, api_version, node)) = header(document, &mut reader)
+        {
             self.resource(kind, api_version, node, &mut reader);
         }
-        self.diagnostics.append(&mut diagnostics);
+        self.findings = findings;
+        items.into_iter().flatten().for_each(|item| self.document(item, file));
     }
 
     fn resource(&mut self, kind: &str, api_version: &str, document: &Node, r: &mut Reader<'_>) {
@@ -202,7 +232,7 @@ impl Parsing {
                 let message =
                     format!("{kind} {} is already defined at {first}; keep one of them", meta.label());
                 let position = r.position(document);
-                r.diagnostics.push(Diagnostic { position, severity: twice, message });
+                r.findings.push(Diagnostic { position, severity: twice, message });
             }
             None => {
                 self.seen.insert(key, r.position(document));

@@ -1,6 +1,6 @@
 //! ServiceEntry and WorkloadEntry: services and the endpoints behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -82,6 +82,7 @@ pub(crate) fn parse(document: &Node, r: &mut Reader<'_>) -> Option<ServiceEntry>
     }
     let mut endpoints = Vec::new();
     if let Some(n) = listed {
+        r.at_most(4096, n, "endpoints");
         for item in r.list(n, "endpoints") {
             endpoints.extend(read_workload(item, resolution != Resolution::Dns, r));
         }
@@ -120,6 +121,9 @@ pub(crate) fn parse_workload_entry(document: &Node, r: &mut Reader<'_>) -> Optio
 }
 
 fn read_hosts(node: Option<&Node>, spec: &Node, r: &mut Reader<'_>) -> Vec<Arc<str>> {
+    if let Some(n) = node {
+        r.at_most(256, n, "hosts");
+    }
     let hosts = node.map(|n| r.texts(n, "hosts")).unwrap_or_default();
     if hosts.is_empty() {
         r.error(spec, "ServiceEntry needs at least one host");
@@ -135,6 +139,7 @@ fn read_hosts(node: Option<&Node>, spec: &Node, r: &mut Reader<'_>) -> Vec<Arc<s
 }
 
 fn read_addresses(node: &Node, r: &mut Reader<'_>) -> Vec<IpNet> {
+    r.at_most(256, node, "addresses");
     let texts = r.texts(node, "addresses");
     let parse = |(text, at): (&str, &Node)| {
         let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
@@ -146,6 +151,10 @@ fn read_addresses(node: &Node, r: &mut Reader<'_>) -> Vec<IpNet> {
 
 fn read_ports(node: Option<&Node>, spec: &Node, r: &mut Reader<'_>) -> Vec<Port> {
     let mut ports: Vec<Port> = Vec::new();
+    let (mut numbers, mut names) = (HashSet::new(), HashSet::new());
+    if let Some(n) = node {
+        r.at_most(256, n, "ports");
+    }
     let items = node.map(|n| r.list(n, "ports")).unwrap_or_default();
     if items.is_empty() {
         r.error(spec, "ServiceEntry needs at least one port");
@@ -155,10 +164,10 @@ fn read_ports(node: Option<&Node>, spec: &Node, r: &mut Reader<'_>) -> Vec<Port>
         if port.name.is_empty() {
             r.error(item, "a ServiceEntry port needs a `name`");
         }
-        if ports.iter().any(|other| other.number == port.number) {
+        if !numbers.insert(port.number) {
             r.error(item, format!("port {} is listed twice; keep one of them", port.number));
         }
-        if ports.iter().any(|other| other.name == port.name && !port.name.is_empty()) {
+        if !port.name.is_empty() && !names.insert(port.name.clone()) {
             r.error(item, format!("port name {:?} is used twice; rename one of them", port.name));
         }
         ports.push(port);

@@ -221,8 +221,9 @@ fn read_http_match(node: &Node, r: &mut Reader<'_>) -> HttpMatch {
         ("scheme", &mut value.scheme),
     ] {
         *field = f.get(name).and_then(|n| {
+            let before = r.findings.errors();
             let text = read_text(n, name, r);
-            if text.is_none() {
+            if text.is_none() && r.findings.errors() == before {
                 r.error(n, format!("{name} needs exact, prefix or regex"));
             }
             text
@@ -278,8 +279,20 @@ fn read_regex(node: &Node, r: &mut Reader<'_>) -> Option<Text> {
         r.error(node, format!("regex is longer than {MAX_REGEX} characters; use several matches"));
         return None;
     }
-    let compiled = FullRegex::new(text).map(Text::Regex);
-    compiled.map_err(|error| r.error(node, format!("regex {text:?} is not valid RE2: {error}"))).ok()
+    if !r.findings.has_room() {
+        r.error(node, "the regular expressions take more than 64 MiB together; use exact or prefix");
+        return None;
+    }
+    match FullRegex::new(text) {
+        Ok(regex) => {
+            r.findings.take_room(regex.room());
+            Some(Text::Regex(regex))
+        }
+        Err(error) => {
+            r.error(node, format!("regex {text:?} cannot be used: {error}"));
+            None
+        }
+    }
 }
 
 fn read_destinations(node: &Node, meta: &Meta, http: bool, r: &mut Reader<'_>) -> Vec<WeightedDestination> {

@@ -13,7 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use sidering_istio::{Diagnostic, Node, Source, documents};
+use sidering_control::read_file;
+use sidering_istio::{Diagnostic, Findings, Node, Source, documents};
 
 use crate::cli::Output;
 use crate::failure::Failure;
@@ -52,12 +53,13 @@ pub(crate) fn check(files: &[PathBuf], junit: Option<&Path>, output: Output) -> 
     let read =
         files.iter().map(|file| Ok((file, documents_of(file)?))).collect::<Result<Vec<_>, Failure>>()?;
     let mut suites: Vec<Suite<'_>> = Vec::new();
-    let mut diagnostics = Vec::new();
+    let mut findings = Findings::default();
     for (file, documents) in &read {
         for document in documents {
-            suites.push(Suite::read(file, document, &mut diagnostics));
+            suites.push(Suite::read(file, document, &mut findings));
         }
     }
+    let diagnostics = findings.into_sorted();
     if diagnostics.iter().any(Diagnostic::is_error) {
         return Err(malformed(&diagnostics));
     }
@@ -79,11 +81,9 @@ pub(crate) fn check(files: &[PathBuf], junit: Option<&Path>, output: Output) -> 
 
 fn documents_of(file: &Path) -> Result<Vec<Node>, Failure> {
     let name = file.display();
-    let text = fs::read(file).map_err(|error| Failure::Configuration(format!("{name}: {error}")))?;
-    let text = String::from_utf8(text)
-        .map_err(|_| Failure::Configuration(format!("{name}:1:1: not UTF-8; save the file as UTF-8")))?;
-    let source = Source { file: name.to_string().into(), text: &text };
-    documents(&source).map_err(|diagnostic| malformed(&[diagnostic]))
+    let content = read_file(file).map_err(|error| Failure::Configuration(format!("{name}: {error}")))?;
+    let source = Source::of(name.to_string().into(), &content);
+    source.and_then(|source| documents(&source)).map_err(|diagnostic| malformed(&[diagnostic]))
 }
 
 fn malformed(diagnostics: &[Diagnostic]) -> Failure {

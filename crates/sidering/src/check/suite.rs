@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use sidering_istio::{Diagnostic, Fields, MeshConfig, Node, Reader, Severity};
+use sidering_istio::{Fields, Findings, MeshConfig, Node, Reader, Severity};
 
 use super::expect;
 use super::question::{self, Question};
@@ -29,9 +29,9 @@ pub(super) struct Test<'n> {
 }
 
 impl<'n> Suite<'n> {
-    pub(super) fn read(file: &Path, document: &'n Node, diagnostics: &mut Vec<Diagnostic>) -> Self {
+    pub(super) fn read(file: &Path, document: &'n Node, findings: &mut Findings) -> Self {
         let name: Arc<str> = file.display().to_string().into();
-        let mut reader = Reader { file: name.clone(), unknown: Severity::Error, diagnostics };
+        let mut reader = Reader { file: name.clone(), unknown: Severity::Error, findings };
         let r = &mut reader;
         let mut f = r.fields(document, "suite");
         let title = f.get("suite").and_then(|n| r.string(n, "suite")).unwrap_or_default().to_owned();

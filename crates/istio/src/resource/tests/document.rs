@@ -17,13 +17,119 @@ fn yaml_that_cannot_be_trusted_is_refused() {
         ("? [a]\n: b", "x.yaml:1:3: error: a key must be a plain word or a quoted string"),
         ("a: {b", "x.yaml:2:1: error: not valid YAML"),
         ("- a", "x.yaml:1:1: error: the document must be a mapping, not a list"),
-        (&nested, "x.yaml:1:67: error: nested deeper than 64 levels"),
+        (&nested, "x.yaml:1:67: error: nested deeper than 64 levels; write it flatter"),
     ] {
         let found = diagnostics(text);
         assert!(found.len() == 1 && found[0].starts_with(expected), "{text}: {found:?}");
     }
     let large = " ".repeat(11 << 20);
     assert_eq!(diagnostics(&large), ["x.yaml:1:1: error: larger than 10 MiB; split the file"]);
+    let tokens = "[],".repeat(333_334);
+    assert_eq!(
+        diagnostics(&tokens),
+        ["x.yaml:1:1: error: more than 1,000,000 of `,` `:` `[` `]` `{` `}`; split the file"]
+    );
+    let values = "- a\n".repeat(1_000_000);
+    assert_eq!(diagnostics(&values), ["x.yaml:1000000:3: error: more than 1,000,000 values; split the file"]);
+}
+
+#[test]
+fn what_is_not_utf_8_says_where() {
+    for (content, expected) in [
+        (&b"\xff"[..], "x.yaml:1:1: error: byte 0xff is not UTF-8; save the file as UTF-8"),
+        ("a: é\nb: éé".as_bytes(), ""),
+        (
+            b"a: \xc3\xa9\n b: \xc3\xa9\xc3\xa9\xe9",
+            "x.yaml:2:7: error: byte 0xe9 is not UTF-8; save the file as UTF-8",
+        ),
+        (b"a: \xf0\x9f", "x.yaml:1:4: error: byte 0xf0 is not UTF-8; save the file as UTF-8"),
+    ] {
+        let found =
+            Source::of("x.yaml".into(), content).map_or_else(|error| error.to_string(), |_| String::new());
+        assert_eq!(found, expected);
+    }
+    // A byte order mark is none of the text.
+    assert_eq!(
+        diagnostics("\u{feff}apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {}\n"),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn the_first_thousand_findings_are_told_and_the_others_counted() {
+    let items = "{}, ".repeat(1500);
+    let text =
+        format!("apiVersion: v1\nkind: List\nitems: [{items}]\n---\napiVersion: v1\nkind: Namespace\n");
+    let found = diagnostics(&text);
+    assert_eq!(found.len(), 1002);
+    assert_eq!(found[999], "x.yaml:3:4005: error: a resource needs `apiVersion` and `kind`");
+    assert_eq!(found[1000], "x.yaml:5:1: warning: Namespace is ignored: it means nothing here yet");
+    assert_eq!(found[1001], "x.yaml:3:4005: error: there are 500 more errors; mend these first");
+    // Whatever else there is to say, an error among it refuses the load.
+    let warnings = "{apiVersion: v1, kind: Namespace}, ".repeat(1500);
+    let found = diagnostics(&format!("apiVersion: v1\nkind: List\nitems: [{warnings} {{}}]"));
+    assert_eq!(found.iter().filter(|line| line.contains(": error: ")).count(), 1);
+    // Fields that are unknown are counted, too.
+    let fields: String = (0..1500).map(|n| format!("  f{n}: 1\n")).collect();
+    let found = diagnostics(&format!(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: a}}\nspec:\n{fields}"
+    ));
+    assert_eq!(found.last().unwrap(), "x.yaml:1004:3: error: there are 500 more errors; mend these first");
+}
+
+#[test]
+fn a_wrong_type_says_which_one_belongs_there() {
+    for (kind, spec, expected) in [
+        ("PeerAuthentication", "7", "4:7: error: PeerAuthentication spec must be a mapping, not a number"),
+        ("PeerAuthentication", "{mtls: STRICT}", "4:14: error: mtls must be a mapping, not a string"),
+        ("PeerAuthentication", "{mtls: {mode: [STRICT]}}", "4:21: error: mode must be a string, not a list"),
+        (
+            "PeerAuthentication",
+            "{mtls: {mode: true}}",
+            "4:21: error: mode must be a string, not a boolean; write \"true\"",
+        ),
+        ("PeerAuthentication", "{selector: [a]}", "4:18: error: selector must be a mapping, not a list"),
+        (
+            "PeerAuthentication",
+            "{selector: {matchLabels: {app: 7}}}",
+            "4:38: error: a selector's label must be a string, not a number; write \"7\"",
+        ),
+        ("AuthorizationPolicy", "{rules: {}}", "4:15: error: rules must be a list, not a mapping"),
+        ("AuthorizationPolicy", "{rules: [{from: x}]}", "4:23: error: from must be a list, not a string"),
+        (
+            "AuthorizationPolicy",
+            "{rules: [{to: [{operation: {ports: [80]}}]}]}",
+            "4:43: error: ports must be a string, not a number; write \"80\"",
+        ),
+        (
+            "DestinationRule",
+            "{host: 7, trafficPolicy: {tls: {mode: DISABLE}}}",
+            "4:14: error: host must be a string, not a number; write \"7\"",
+        ),
+        (
+            "DestinationRule",
+            "{host: a, trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: 'true'}}}",
+            "4:73: error: insecureSkipVerify must be true or false, not a string",
+        ),
+        (
+            "DestinationRule",
+            "{host: a, trafficPolicy: {portLevelSettings: [{port: {number: '80'}, tls: {mode: DISABLE}}]}}",
+            "4:69: error: port number must be a whole number, not a string",
+        ),
+        (
+            "DestinationRule",
+            "{host: a, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 5}}}}",
+            "4:72: error: connectTimeout must be a string, not a number; write \"5\"",
+        ),
+        (
+            "ServiceEntry",
+            "{hosts: a.example, resolution: STATIC, ports: [{number: 80, name: a}]}",
+            "4:15: error: hosts must be a list, not a string",
+        ),
+    ] {
+        let found = super::of_spec(kind, spec);
+        assert!(found.contains(&format!("x.yaml:{expected}")), "{kind} {spec}: {found:?}");
+    }
 }
 
 #[test]

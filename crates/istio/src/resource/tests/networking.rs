@@ -264,7 +264,7 @@ fn virtual_service() {
         ),
         (
             &format!("match: [{{headers: {{a: {{regex: '('}}}}}}], {route}"),
-            Some("4:58: error: regex \"(\" is not valid RE2"),
+            Some("4:58: error: regex \"(\" cannot be used: unclosed group"),
         ),
         (
             &format!("retries: {{attempts: 3}}, {route}"),
