@@ -69,7 +69,7 @@ pub(crate) fn no_files(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// What a client opens with.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Opens<'a> {
     /// With these ALPN tokens.
     Tls(&'a [&'a str]),

@@ -134,11 +134,11 @@ fn request_principal(value: &str) -> Matcher {
 
 /// Every `*` is `.*`, unlike in other fields.
 fn namespace(value: &str) -> Matcher {
-    if !value.contains('*') {
-        return Matcher::Namespace(StringMatch::Exact(value.into()));
+    if !Attribute::Namespace.needs_regex(value) {
+        return Matcher::Namespace(StringMatch::parse(value));
     }
     let pattern = regex::escape(value).replace("\\*", ".*");
-    let regex = FullRegex::new(&pattern).expect("escaped text and `.*` make a regex");
+    let regex = FullRegex::new(&pattern).expect("escaped text of 253 characters and `.*` make a regex");
     Matcher::Namespace(StringMatch::Regex(regex))
 }
 

@@ -303,6 +303,12 @@ fn read_values(node: &Node, name: &str, attribute: &Attribute, r: &mut Reader<'_
     for (text, at) in &texts {
         if let Err(message) = attribute.check(text) {
             r.error(at, message);
+        } else if attribute.needs_regex(text) {
+            if !r.findings.has_room() {
+                r.error(at, "namespaces with `*` within them take more than 64 MiB together; write them out");
+            }
+            // For HTTP and for TCP, each `*` less than a kilobyte.
+            r.findings.take_room(4096 * (1 + text.matches('*').count()));
         }
     }
     texts.into_iter().map(|(text, _)| text.into()).collect()

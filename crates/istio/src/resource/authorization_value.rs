@@ -97,6 +97,12 @@ impl Attribute {
         })
     }
 
+    /// Namespaces are patterns of their own: any `*` in them, not only one at either end.
+    pub(crate) fn needs_regex(&self, value: &str) -> bool {
+        let inner = value.strip_prefix('*').or_else(|| value.strip_suffix('*')).unwrap_or(value);
+        *self == Self::Namespace && inner.contains('*')
+    }
+
     /// Known only of an HTTP request.
     pub(crate) fn is_http_only(&self) -> bool {
         match self {
@@ -147,6 +153,9 @@ impl Attribute {
             },
             Self::Path => PathPattern::parse(value).map(drop).map_err(|error| error.to_string()),
             Self::ServiceAccount => check_account(value),
+            Self::Namespace if value.len() > 253 => {
+                Err(format!("a namespace has at most 253 characters, not {}", value.len()))
+            }
             Self::TrustDomain if value.contains('/') => Err(format!(
                 "trust domain {value:?} must not hold a `/`; write principals for whole identities"
             )),

@@ -1,9 +1,9 @@
-//! `Effective` and `accept` agree: what the mode of a port says is what its chains take.
+//! `Effective` and `accept` agree, for every kind of client: what the mode of a port says is what its chains take.
 
 use proptest::prelude::*;
-use sidering_policy::Refusal;
+use sidering_policy::{Filter, Refusal, needs};
 
-use crate::fixture::{Opens, accepted, captured, resources, snapshot_of, workload};
+use crate::fixture::{Opens, accepted, captured, facts, resources, snapshot_of, workload};
 use crate::{CaptureListeners, Effective, MeshConfig, MtlsMode};
 
 const MODES: &[&str] = &["UNSET", "DISABLE", "PERMISSIVE", "STRICT"];
@@ -39,6 +39,51 @@ fn services() -> String {
     )
 }
 
+/// What a client opens with, and what a reader of the rules expects of it: the protocol inside, and whether TLS is
+/// terminated; `None` where it is refused.
+fn expected(mode: MtlsMode, class: &str, opens: Opens<'_>) -> Option<(&'static str, bool)> {
+    let of_class = |found: &'static str| match class {
+        ", protocol: HTTP" => "HTTP",
+        ", protocol: TCP" => "TCP",
+        _ => found,
+    };
+    match opens {
+        Opens::Raw(_) if mode == MtlsMode::Strict => None,
+        Opens::Raw(sniffed) => {
+            Some((of_class(if matches!(sniffed, "http/1.1" | "h2c") { "HTTP" } else { "TCP" }), false))
+        }
+        Opens::Tls(tokens) => {
+            let offers = |known: &[&str]| tokens.iter().any(|token| known.contains(token));
+            let http = offers(&["istio-http/1.0", "istio-http/1.1", "istio-h2"]);
+            let mesh = http || offers(&["istio", "istio-peer-exchange"]);
+            let found = of_class(if http { "HTTP" } else { "TCP" });
+            match mode {
+                MtlsMode::Strict => Some((found, true)),
+                MtlsMode::Permissive if mesh => Some((found, true)),
+                MtlsMode::Permissive if found == "HTTP" => None,
+                MtlsMode::Permissive => Some(("TCP", false)),
+                MtlsMode::Disable => None,
+            }
+        }
+    }
+}
+
+/// Plaintext of every kind, mesh clients, ordinary TLS.
+const CLIENTS: &[Opens<'_>] = &[
+    Opens::Raw(""),
+    Opens::Raw("http/1.0"),
+    Opens::Raw("http/1.1"),
+    Opens::Raw("h2c"),
+    Opens::Tls(&["istio-http/1.0", "istio", "http/1.0"]),
+    Opens::Tls(&["istio-http/1.1", "istio", "http/1.1"]),
+    Opens::Tls(&["istio-h2", "istio", "h2"]),
+    Opens::Tls(&["istio-peer-exchange", "istio"]),
+    Opens::Tls(&["istio"]),
+    Opens::Tls(&["h2", "http/1.1"]),
+    Opens::Tls(&["Istio", "istiox", "http/1.1"]),
+    Opens::Tls(&[]),
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
@@ -56,25 +101,26 @@ proptest! {
         for port in PORTS {
             let decided = effective.authentication().at(*port);
             let take = |opens| accepted(&snapshot, "virtualInbound", *port, opens);
-            for plaintext in [Opens::Raw(""), Opens::Raw("http/1.1"), Opens::Raw("http/1.0"), Opens::Raw("h2c")] {
-                match take(plaintext) {
-                    Ok(chain) => prop_assert!(decided.mode != MtlsMode::Strict && chain.tls.is_none()),
-                    Err(refusal) => {
-                        prop_assert_eq!(decided.mode, MtlsMode::Strict);
-                        prop_assert_eq!(refusal, Refusal::PlaintextToStrict { origin: decided.by.clone() });
+            let class = PROTOCOLS.get((*port - PORTS[0]) as usize).copied().unwrap_or_default();
+            let needs = needs(snapshot.listener("virtualInbound").unwrap(), facts(*port, Opens::Raw("")).destination);
+            prop_assert_eq!(needs.tls, decided.mode != MtlsMode::Disable, "nobody looks for TLS where none is taken");
+            for opens in CLIENTS {
+                match (take(*opens), expected(decided.mode, class, *opens)) {
+                    (Ok(chain), Some((protocol, terminated))) => {
+                        let found = if matches!(chain.filter, Filter::Http(_)) { "HTTP" } else { "TCP" };
+                        prop_assert_eq!((found, chain.tls.is_some()), (protocol, terminated), "{:?}", opens);
+                        prop_assert_eq!(&chain.origin, &decided.by);
                     }
+                    (Err(Refusal::PlaintextToStrict { origin }), None) => {
+                        prop_assert_eq!((decided.mode, &origin), (MtlsMode::Strict, &decided.by));
+                        prop_assert!(matches!(opens, Opens::Raw(_)));
+                    }
+                    (Err(Refusal::TlsNotAccepted { origin, .. }), None) => {
+                        prop_assert_eq!(&origin, &decided.by);
+                        prop_assert!(matches!(opens, Opens::Tls(_)));
+                    }
+                    (found, expected) => prop_assert!(false, "{opens:?} at {port}: {found:?}, not {expected:?}"),
                 }
-            }
-            for mesh in [&["istio-http/1.1", "istio"][..], &["istio"], &["istio-peer-exchange", "istio"], &["istio-h2"]] {
-                let chain = take(Opens::Tls(mesh));
-                let terminated = chain.as_ref().is_ok_and(|chain| chain.tls.is_some());
-                prop_assert_eq!(terminated, decided.mode != MtlsMode::Disable);
-                if let Ok(chain) = chain {
-                    prop_assert_eq!(&chain.origin, &decided.by);
-                }
-            }
-            if let Ok(chain) = take(Opens::Tls(&["h2", "http/1.1"])) {
-                prop_assert_eq!(chain.tls.is_some(), decided.mode == MtlsMode::Strict, "other TLS is opaque or mTLS");
             }
         }
     }

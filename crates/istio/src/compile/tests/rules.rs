@@ -11,13 +11,13 @@ use crate::{Effective, MeshConfig};
 const WEB: &str = "cluster.local/ns/shop/sa/web";
 const BATCH: &str = "cluster.local/ns/legacy/sa/batch";
 
-fn policy(name: &str, spec: &str) -> String {
+pub(super) fn policy(name: &str, spec: &str) -> String {
     format!(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}, namespace: shop}}\nspec: {spec}\n---\n"
     )
 }
 
-fn chain(text: &str, mesh: &MeshConfig, http: bool) -> Chain {
+pub(super) fn chain(text: &str, mesh: &MeshConfig, http: bool) -> Chain {
     let effective = Effective::of(&resources(text), mesh, &workload("shop", "orders"));
     Chain {
         name: "".into(),
