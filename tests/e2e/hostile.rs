@@ -156,7 +156,7 @@ fn whatever_a_file_holds_is_answered_in_bounded_time_and_memory() {
             "a namespace of many stars",
             format!("{POLICY}  rules: [{{from: [{{source: {{namespaces: [{}]}}}}]}}]\n", "a*".repeat(1000)),
             1,
-            "5:43: error: a namespace has at most 253 characters, not 2000",
+            "5:42: error: a namespace has at most 253 characters, not 2000",
         ),
         ("no text", "\0".repeat(MIB), 1, "1:1: error: not valid YAML: found unprintable character"),
     ] {
