@@ -105,7 +105,7 @@ fn tcp_that_no_rule_allows_is_closed(run: Run) {
     let rule = "to: [{operation: {ports: ['18080']}}]";
     let pair = Pair::with(run).yaml("ports.yaml", allow("ports", rule)).start();
     assert_eq!(pair.get("/").status, 200);
-    pair.tcp().send("hello").expect_closed_without_a_byte();
+    Connection::expect_refused(pair.subnet.address(1, 9090), b"hello");
     assert_eq!(pair.tcp_origin.accepted(), 0);
     let policy = origin("AuthorizationPolicy", "default/ports", "ports.yaml:1:1");
     let rest = json!({

@@ -23,3 +23,4 @@ mod routing;
 mod tcp;
 mod unix;
 mod upstream;
+mod wire;

@@ -19,7 +19,7 @@ const NOT_YET: &[&str] = &[
     "the request's port is added when it is not the default one",
 ];
 
-fn tables(directory: &str) -> Vec<PathBuf> {
+pub(crate) fn tables(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let entries = fs::read_dir(&directory).expect("the tables are in the repository");
     let files = entries.map(|entry| entry.expect("a directory can be listed").path());
@@ -30,12 +30,12 @@ fn tables(directory: &str) -> Vec<PathBuf> {
     tables
 }
 
-fn check(arguments: &[&str], files: &[PathBuf]) -> Finished {
+pub(crate) fn check(arguments: &[&str], files: &[PathBuf]) -> Finished {
     run(Command::new(binary()).arg("check").args(arguments).args(files), b"")
 }
 
 /// Each test's line.
-fn lines(finished: &Finished) -> Vec<Value> {
+pub(crate) fn lines(finished: &Finished) -> Vec<Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
     finished.stdout.lines().map(parse).collect()
 }

@@ -58,7 +58,7 @@ fn a_new_denial_closes_live_tcp_and_names_its_line(run: Run) {
     let expected = record("inbound", "authorize", "127.0.0.1:*", pair.server_tcp(), rest);
     pair.server.on_record("denied-by-policy", expected);
     plaintext.expect_echo("pong");
-    pair.tcp().send("ping").expect_closed_without_a_byte();
+    Connection::expect_refused(pair.subnet.address(1, 9090), b"ping");
 }
 
 fn a_broken_file_keeps_the_last_good_state_and_names_its_line(run: Run) {

@@ -45,8 +45,13 @@ impl Lines {
     /// The first line, printed or to come, that `pick` takes.
     #[track_caller]
     pub(crate) fn wait<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        self.wait_from(0, what, pick)
+    }
+
+    /// The same, of the lines behind so many.
+    #[track_caller]
+    pub(crate) fn wait_from<T>(&self, mut from: usize, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
-        let mut from = 0;
         loop {
             let lines = self.0.0.lock().expect("no holder panics").lines[from..].to_vec();
             if let Some(found) = lines.iter().find_map(|line| pick(line)) {

@@ -187,21 +187,31 @@ impl Sidecar {
     #[track_caller]
     pub fn publish_again(&self, times: usize) {
         let before = self.version();
-        (0..times).for_each(|_| self.publish_now());
+        (0..times).for_each(|_| _ = self.publish_now());
         assert!(self.version() >= before + times as u64, "{} of {times}", self.version() - before);
     }
 
-    /// The same once: what the files hold is in force when it returns.
+    /// The same once: what the files hold is in force when it returns, under the version that it returns.
     #[track_caller]
-    pub fn publish_now(&self) {
+    pub fn publish_now(&self) -> u64 {
+        let answer = self.admin("POST", "/reload");
+        let version = answer.strip_prefix("snapshot ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        version.unwrap_or_else(|| panic!("{answer}"))
+    }
+
+    /// The body of what it answers over the admin socket, which is 200.
+    #[track_caller]
+    pub fn admin(&self, method: &str, path: &str) -> String {
         let mut admin = UnixStream::connect(&self.socket).expect("it has an admin socket");
         admin.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        admin
-            .write_all(b"POST /reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .expect("it takes a request");
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        admin.write_all(head.as_bytes()).expect("it takes a request");
         let mut answer = String::new();
         admin.read_to_string(&mut answer).expect("it answers");
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => body.to_owned(),
+            _ => panic!("{method} {path}: {answer}"),
+        }
     }
 
     /// Asks `status` again after each line that the sidecar prints, until the answer fits.
@@ -241,6 +251,17 @@ impl Sidecar {
     #[track_caller]
     pub fn logged(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         self.stdout.wait(what, |line| serde_json::from_str(line).ok().filter(&fits))
+    }
+
+    /// How many lines the access log has; for [`Sidecar::logged_since`].
+    pub fn printed(&self) -> usize {
+        self.stdout.count()
+    }
+
+    /// The same, of lines behind that many.
+    #[track_caller]
+    pub fn logged_since(&self, printed: usize, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.stdout.wait_from(printed, what, |line| serde_json::from_str(line).ok().filter(&fits))
     }
 
     /// Waits until it says that on standard error.
