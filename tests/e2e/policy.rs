@@ -92,7 +92,8 @@ enum Treated {
 
 /// A resource with one field, on one line.
 fn with_field(kind: &str, path: &str, value: &str) -> String {
-    let group = if kind == "DestinationRule" { "networking" } else { "security" };
+    let networking = ["DestinationRule", "ServiceEntry", "WorkloadEntry"].contains(&kind);
+    let group = if networking { "networking" } else { "security" };
     let spec = path.rsplit('.').fold(value.to_owned(), |inside, part| match part.strip_suffix("[]") {
         _ if part == "*" => format!("{{8080: {inside}}}"),
         Some(list) => format!("{{{list}: [{inside}]}}"),
@@ -155,8 +156,10 @@ fn the_compatibility_page_is_in_step_with_every_field() {
 
     let page = include_str!("../../docs/compatibility.md");
     let section = |kind: &str| {
-        let from = page.find(&format!("## {kind}\n")).unwrap_or_else(|| panic!("{kind} has no section"));
-        page[from + 3..].split("\n## ").next().unwrap_or_default()
+        let names = |section: &&str| {
+            section.lines().next().is_some_and(|title| title.split(", ").any(|name| name == kind))
+        };
+        page.split("\n## ").find(names).unwrap_or_else(|| panic!("{kind} has no section"))
     };
     let mut wrong = Vec::new();
     for (index, (kind, path, _)) in fields.iter().enumerate() {
@@ -171,7 +174,7 @@ fn the_compatibility_page_is_in_step_with_every_field() {
                 cell.split('`')
                     .skip(1)
                     .step_by(2)
-                    .any(|code| code.split(['.', ' ', '[']).any(|word| word == *name))
+                    .any(|code| code.split(['.', ' ', ':', '[']).any(|word| word == *name))
             })
         });
         let says = match &treated {

@@ -19,7 +19,10 @@ pub(crate) use naming::{of_entry as expected_of_entry, of_rule as expected_of_ru
 pub(crate) use service::{Instance, Service};
 
 use crate::host;
-use crate::resource::{Action, AuthorizationPolicy, Protocol, Sidecar, TlsMode, VirtualService, is_selected};
+use crate::resource::{
+    Action, AuthorizationPolicy, Protocol, RequestAuthentication, Sidecar, TlsMode, VirtualService,
+    is_selected,
+};
 use crate::{MeshConfig, OutboundTrafficPolicy, Resources};
 
 /// Who a sidecar stands beside.
@@ -45,6 +48,8 @@ pub struct Effective {
     pub(crate) authentication: Authentication,
     /// In Istio's order.
     pub(crate) policies: Vec<Arc<AuthorizationPolicy>>,
+    /// In Istio's order.
+    pub(crate) tokens: Vec<Arc<RequestAuthentication>>,
     pub(crate) sidecar: Option<Arc<Sidecar>>,
     /// What this workload sees, one for each host, by host.
     pub(crate) services: Vec<Arc<Service>>,
@@ -81,6 +86,7 @@ impl Effective {
         Self {
             authentication: authentications.of(&workload.namespace, &workload.labels),
             policies: policies_of(resources, mesh, workload),
+            tokens: tokens_of(resources, mesh, workload),
             workload: workload.clone(),
             mesh: mesh.clone(),
             sidecar,
@@ -108,6 +114,13 @@ impl Effective {
             .filter(|policy| policy.action == action)
             .map(|policy| policy.meta.origin())
             .collect()
+    }
+
+    /// Claims of an issuer's tokens that are words with spaces between them: Istio's two, and what is listed here.
+    pub fn space_delimited_claims(&self, issuer: &str) -> Vec<Arc<str>> {
+        let rules = self.tokens.iter().flat_map(|policy| &policy.rules);
+        let own = rules.filter(|rule| *rule.issuer == *issuer).flat_map(|rule| rule.space_delimited.clone());
+        ["scope", "permission"].map(Arc::from).into_iter().chain(own).collect()
     }
 
     /// The DestinationRules that were merged for a host, in order.
@@ -192,6 +205,20 @@ fn policies_of(
         .filter(|policy| !policy.targeted && is_selected(&policy.selector, &workload.labels))
         .cloned()
         .collect()
+}
+
+/// The same for what is said of tokens.
+fn tokens_of(
+    resources: &Resources,
+    mesh: &MeshConfig,
+    workload: &Workload,
+) -> Vec<Arc<RequestAuthentication>> {
+    let holds = |policy: &&Arc<RequestAuthentication>| {
+        let namespace = &policy.meta.namespace;
+        let near = *namespace == workload.namespace || *namespace == mesh.root_namespace;
+        near && !policy.targeted && is_selected(&policy.selector, &workload.labels)
+    };
+    resources.request_authentications.iter().filter(holds).cloned().collect()
 }
 
 fn own_ports(services: &[Service], workload: &Workload) -> BTreeMap<u16, OwnPort> {

@@ -31,6 +31,7 @@ pub(crate) use meta::{Labels, Meta, is_selected};
 pub use peer_authentication::MtlsMode;
 pub(crate) use peer_authentication::{ModeAt, PeerAuthentication};
 pub(crate) use port::{Port, Protocol, ProtocolClass};
+pub(crate) use request_authentication::RequestAuthentication;
 pub(crate) use service_entry::{EndpointAddress, Resolution, ServiceEntry, WorkloadEntry, WorkloadSpec};
 pub(crate) use sidecar::{CaptureMode, DefaultEndpoint, Egress, HostSelector, Ingress, ListenAt, Sidecar};
 pub(crate) use traffic_policy::{Balancer, Settings, TrafficPolicy};
@@ -92,6 +93,7 @@ pub struct Inline<'a> {
 pub struct Resources {
     pub(crate) peer_authentications: Vec<Arc<PeerAuthentication>>,
     pub(crate) authorization_policies: Vec<Arc<AuthorizationPolicy>>,
+    pub(crate) request_authentications: Vec<Arc<RequestAuthentication>>,
     pub(crate) destination_rules: Vec<Arc<DestinationRule>>,
     pub(crate) service_entries: Vec<Arc<ServiceEntry>>,
     pub(crate) workload_entries: Vec<Arc<WorkloadEntry>>,
@@ -189,6 +191,7 @@ impl Parsing {
         }
         read!("PeerAuthentication", SECURITY, peer_authentication::parse, peer_authentications);
         read!("AuthorizationPolicy", SECURITY, authorization::parse, authorization_policies);
+        read!("RequestAuthentication", SECURITY, request_authentication::parse, request_authentications);
         read!("DestinationRule", NETWORKING, destination_rule::parse, destination_rules);
         read!("ServiceEntry", NETWORKING, service_entry::parse, service_entries);
         read!("WorkloadEntry", NETWORKING, service_entry::parse_workload_entry, workload_entries);
@@ -199,14 +202,7 @@ impl Parsing {
         read!("Deployment", APPS, kubernetes::parse_deployment, pod_templates);
         read!("StatefulSet", APPS, kubernetes::parse_stateful_set, pod_templates);
         read!("DaemonSet", APPS, kubernetes::parse_daemon_set, pod_templates);
-        if kind == "RequestAuthentication" {
-            if is_known_version("RequestAuthentication", api_version, SECURITY, document, r) {
-                r.unknown = Severity::Error;
-                if let Some(meta) = request_authentication::parse(document, r) {
-                    self.unique("RequestAuthentication", &meta, Severity::Error, document, r);
-                }
-            }
-        } else if let Some((_, why)) = IGNORED.iter().find(|(known, _)| *known == kind) {
+        if let Some((_, why)) = IGNORED.iter().find(|(known, _)| *known == kind) {
             r.warning(document, format!("{kind} is ignored: {why}"));
         } else if api_version.starts_with(SECURITY.0) {
             r.error(document, format!("{} has no kind {kind:?}; check its spelling", SECURITY.0));
@@ -261,6 +257,7 @@ impl Resources {
         by_age!(
             peer_authentications,
             authorization_policies,
+            request_authentications,
             destination_rules,
             service_entries,
             workload_entries,

@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use sidering_identity::{Leaf, PeerIdentity, SpiffeId};
 use sidering_istio::{Action, Effective, Workload};
 use sidering_policy::{
-    Authorization, Chain, Destination, Facts, Filter, Origin, Peer, Permit, Refusal, RequestFacts, Snapshot,
-    Token, Transport, authorize as ask, authorize_tcp, dry_run, dry_run_tcp, needs, normalize_path, path_of,
+    Authorization, Chain, Claim, Claims, Destination, Facts, Filter, Origin, Peer, Permit, Refusal,
+    RequestFacts, Snapshot, Token, Transport, authorize as ask, authorize_tcp, dry_run, dry_run_tcp, needs,
+    normalize_path, path_of,
 };
 use sidering_proxy::Reason;
 
@@ -136,12 +137,13 @@ pub(super) fn authorize(world: &World, asked: &Authorize) -> Result<Answer, Stri
         };
         let host = || world.resources.service_of(&asked.workload.namespace, &asked.workload.labels);
         let authority = asked.host.clone().or_else(host).unwrap_or_default();
+        let claims = asked.claims.as_ref().map(|claims| split(claims, &effective));
         let request = RequestFacts {
             method: &asked.method,
             authority: &authority,
             path: path_of(&target),
             remote_ip: asked.remote_ip.unwrap_or(asked.source_ip),
-            token: asked.claims.as_ref().map_or(Token::Absent, Token::Verified),
+            token: claims.as_ref().map_or(Token::Absent, Token::Verified),
             header: &|name, found| {
                 asked
                     .headers
@@ -155,6 +157,23 @@ pub(super) fn authorize(world: &World, asked: &Authorize) -> Result<Answer, Stri
         (authorize_tcp(rules, &facts, peer.as_ref()), dry_run_tcp(rules, &facts, peer.as_ref()))
     };
     Ok(self::verdict(&effective, Verdict { would_deny, ..Verdict::of(&verdict) }))
+}
+
+/// A token's claims as rules see them: strings of words in parts.
+fn split(claims: &Claims, effective: &Effective) -> Claims {
+    let issuer = match claims.get("iss") {
+        Some(Claim::Text(issuer)) => issuer,
+        _ => "",
+    };
+    let mut claims = claims.clone();
+    for name in effective.space_delimited_claims(issuer) {
+        if let Some(claim) = claims.get_mut(&*name)
+            && let Claim::Text(words) = claim
+        {
+            *claim = Claim::List(words.split_whitespace().map(str::to_owned).collect());
+        }
+    }
+    claims
 }
 
 /// The rules of that port's chains, else of the chains for every port.

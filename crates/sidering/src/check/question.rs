@@ -223,9 +223,6 @@ fn read_ip(name: &'static str, f: &mut Fields<'_>, r: &mut Reader<'_>) -> Option
     ip
 }
 
-/// Claims whose value is a string of words, as Istio splits them by default.
-const WORDS: &[&str] = &["scope", "permission"];
-
 fn read_claims(node: &Node, r: &mut Reader<'_>) -> Claims {
     let mut claims = Claims::new();
     for entry in r.entries(node, "claims") {
@@ -236,9 +233,6 @@ fn read_claims(node: &Node, r: &mut Reader<'_>) -> Claims {
             }
             // Only strings are ever matched.
             Value::Scalar { .. } if entry.value.kind() != "a string" => continue,
-            Value::Scalar { text, .. } if WORDS.contains(&entry.key.as_str()) => {
-                Claim::List(text.split(' ').map(str::to_owned).collect())
-            }
             Value::Scalar { text, .. } => Claim::Text(text.clone()),
         };
         claims.insert(entry.key.clone(), claim);
