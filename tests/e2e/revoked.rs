@@ -2,13 +2,14 @@
 //! before it.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sidering_tests::{
-    Connection, HOST, Pair, Pki, Run, TcpOrigin, on_both_drivers, on_every_backend, peer_authentication,
+    Connection, HOST, Pair, Pki, Run, TcpOrigin, carry, on_both_drivers, on_every_backend,
+    peer_authentication,
 };
 
 on_both_drivers!(
@@ -213,21 +214,4 @@ fn send(to: &Mutex<Sender<()>>) {
 fn wait(from: &Mutex<Receiver<()>>) {
     // A test that has ended holds nothing back.
     let _ = from.lock().unwrap_or_else(PoisonError::into_inner).recv();
-}
-
-/// Both ways until both have ended.
-fn carry(client: TcpStream, server: TcpStream) -> io::Result<()> {
-    let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
-    let up =
-        std::thread::spawn(move || io::copy(&mut from, &mut to).and_then(|_| to.shutdown(Shutdown::Write)));
-    let (mut from, mut to) = (server, client);
-    let mut bytes = [0; 4096];
-    loop {
-        match from.read(&mut bytes)? {
-            0 => break,
-            n => to.write_all(&bytes[..n])?,
-        }
-    }
-    to.shutdown(Shutdown::Write)?;
-    up.join().expect("copying does not panic")
 }

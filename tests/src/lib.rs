@@ -24,7 +24,7 @@ pub use connection::{Connection, Reply};
 pub use envoy::{EnvoyPeer, Inbound, Way};
 pub use matrix::{Run, boring_epoll, boring_io_uring, rustls_epoll, rustls_io_uring};
 pub use mesh::{Mesh, allow, destination_rule, peer_authentication, virtual_service};
-pub use origin::{Answer, Framing, Gate, Origin, Seen, TcpOrigin};
+pub use origin::{Answer, Framing, Gate, Origin, Seen, TcpOrigin, carry};
 pub use pair::{HOST, Pair, PairSetup};
 pub use pki::{Files, Leaf, Pki};
 pub use record::{asked, origin, record};

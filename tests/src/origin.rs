@@ -251,6 +251,17 @@ impl Gate {
     }
 }
 
+/// Both ways until both have ended.
+///
+/// # Errors
+/// Of either socket.
+pub fn carry(mut client: TcpStream, mut server: TcpStream) -> io::Result<()> {
+    let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+    let up = thread::spawn(move || io::copy(&mut from, &mut to).and_then(|_| to.shutdown(Shutdown::Write)));
+    io::copy(&mut server, &mut client).and_then(|_| client.shutdown(Shutdown::Write))?;
+    up.join().expect("copying does not panic")
+}
+
 fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Seen>> {
     let first = read_line(reader)?;
     if first.is_empty() {

@@ -7,8 +7,9 @@ use sidering_tests::Subnet;
 
 use super::application::{is_hello, is_request};
 use super::client::Tls;
+use super::exchange::Wire;
 use super::table::{Case, text};
-use super::world::Wire;
+use super::world::OWN;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: wire\r\nConnection: close\r\n\r\n";
 
@@ -58,7 +59,7 @@ impl Inbound {
             port: port(&case.asked)?,
             protocol: text(&case.asked["protocol"]),
             source: None,
-            destination: subnet.ip(2),
+            destination: subnet.ip(OWN),
             tls,
             bytes: bytes.into(),
             sooner: None,
@@ -83,7 +84,7 @@ impl Inbound {
             port: port(request)?,
             protocol: Some(if http { "HTTP" } else { "TCP" }.to_owned()),
             source: address("sourceIp"),
-            destination: address("destinationIp").unwrap_or(subnet.ip(2)),
+            destination: address("destinationIp").unwrap_or(subnet.ip(OWN)),
             tls: principal.is_some().then(|| Tls {
                 principal,
                 alpn: vec![if http { "istio-http/1.1" } else { "istio" }.to_owned()],

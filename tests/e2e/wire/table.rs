@@ -27,7 +27,13 @@ pub(super) struct Case {
 impl Case {
     /// What a sidecar is started with; equal for cases that can share one.
     pub(super) fn world(&self) -> String {
-        json!([self.asked["workload"], self.mesh]).to_string()
+        json!([self.workload(), self.mesh]).to_string()
+    }
+
+    /// Whom the sidecar stands beside.
+    pub(super) fn workload(&self) -> &Value {
+        let key = if self.question == "dial" { "client" } else { "workload" };
+        &self.asked[key]
     }
 
     /// The own one first.
@@ -42,7 +48,7 @@ impl Case {
         let sidecar = json!({
             "apiVersion": "networking.istio.io/v1",
             "kind": "Sidecar",
-            "metadata": {"name": "wire", "namespace": self.asked["workload"]["namespace"]},
+            "metadata": {"name": "wire", "namespace": self.workload()["namespace"]},
             "spec": sidecar,
         });
         let documents: Vec<_> =
@@ -55,7 +61,7 @@ pub(super) fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// Every test that `check` can answer. In the tables 127.9.9.0/24 stands for the test's own network.
+/// Every test that `check` can answer, with the test's own network for 10.0.0.0/24.
 pub(super) fn cases(tables: &[PathBuf], directory: &Path, subnet: Subnet) -> Vec<Case> {
     let net = subnet.ip(0).to_string();
     let copies: Vec<(PathBuf, String)> = tables
@@ -63,7 +69,7 @@ pub(super) fn cases(tables: &[PathBuf], directory: &Path, subnet: Subnet) -> Vec
         .enumerate()
         .map(|(number, table)| {
             let text = fs::read_to_string(table).expect("the tables are in the repository");
-            let text = text.replace("127.9.9.", net.trim_end_matches('0'));
+            let text = text.replace("10.0.0.", net.trim_end_matches('0'));
             let copy = directory.join(format!("{number}.test.yaml"));
             fs::write(&copy, &text).expect("the test's directory takes files");
             (copy, text)
