@@ -1,5 +1,7 @@
 //! AuthorizationPolicy on real traffic: 403 with Istio's text, or a closed connection, and the line that decided.
 
+use std::io::Read;
+
 use serde_json::{Value, json};
 use sidering_tests::{
     Connection, HOST, Pair, Run, allow, asked, on_both_drivers, on_every_backend, origin, record,
@@ -12,6 +14,7 @@ on_both_drivers!(
     rules_read_method_path_host_and_headers,
     tcp_that_no_rule_allows_is_closed,
     a_policy_without_rules_denies_everything,
+    a_dry_run_denies_nothing_and_says_what_it_would,
 );
 
 const CLIENT: &str = "cluster.local/ns/default/sa/client";
@@ -44,6 +47,32 @@ fn refused(pair: &Pair, method: &str, path: &str) -> Value {
         "detail": "*",
     });
     record("inbound", "authorize", "127.0.0.1:*", pair.server_http(), rest)
+}
+
+fn a_dry_run_denies_nothing_and_says_what_it_would(run: Run) {
+    let rules =
+        "to: [{operation: {paths: [/admin], ports: ['18080']}}]\n  - to: [{operation: {ports: ['19090']}}]";
+    let planned = allow("planned", rules)
+        .replace("name: planned", "name: planned, annotations: {istio.io/dry-run: 'true'}")
+        .replace("action: ALLOW", "action: DENY");
+    let pair = Pair::with(run).yaml("planned.yaml", planned).start();
+    for (path, would_deny) in [("/", None), ("/admin", Some("default/planned[0] ("))] {
+        assert_eq!(pair.get(path).status, 200);
+        let line = pair.server.logged(path, |line| line["path"] == path);
+        let found = line["would_deny"].as_str();
+        assert_eq!(
+            found.map(|text| text.contains(would_deny.unwrap_or("?"))),
+            would_deny.map(|_| true),
+            "{line}"
+        );
+        assert_eq!(line["policy"], Value::Null, "{line}");
+    }
+    let mut tcp = pair.tcp();
+    tcp.send("ping").stream().read_exact(&mut [0; 4]).expect("an echo");
+    drop(tcp);
+    let line = pair.server.logged("the connection", |line| line["method"].is_null());
+    assert!(line["would_deny"].as_str().is_some_and(|text| text.contains("default/planned[1] (")), "{line}");
+    assert_eq!(pair.server.metric("sidering_dry_run_denials_total", &[]), 2.0);
 }
 
 fn principals_are_the_verified_ones(run: Run) {

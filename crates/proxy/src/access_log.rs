@@ -54,6 +54,8 @@ pub(crate) struct Entry {
     pub(crate) reason: Option<Reason>,
     /// The rule that allowed or denied it: `kind ns/name[rule] (file:line:column)`.
     pub(crate) policy: Option<String>,
+    /// The dry-run rule that would have denied it, in the same form.
+    pub(crate) would_deny: Option<String>,
     pub(crate) source_principal: Option<String>,
     pub(crate) destination_principal: Option<String>,
     /// How the upstream's name was checked.

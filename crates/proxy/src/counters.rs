@@ -36,6 +36,7 @@ pub(crate) struct Counters {
     inbound: Tally,
     outbound: Tally,
     pub(crate) retries: Counter,
+    pub(crate) dry_run_denials: Counter,
     pub(crate) upstream_connects: Counter,
     pub(crate) upstream_idle: Counter,
     pub(crate) upstream_active: Counter,
@@ -71,6 +72,7 @@ impl Counters {
             inbound: Tally::new(),
             outbound: Tally::new(),
             retries: Counter::default(),
+            dry_run_denials: Counter::default(),
             upstream_connects: Counter::default(),
             upstream_idle: Counter::default(),
             upstream_active: Counter::default(),
@@ -124,6 +126,7 @@ pub(crate) fn sum<'a>(cores: impl Iterator<Item = &'a Counters> + Clone) -> Metr
     let total = |counter: fn(&Counters) -> &Counter| cores.clone().map(|core| counter(core).value()).sum();
     let mut metrics = Metrics {
         retries: total(|core| &core.retries),
+        dry_run_denials: total(|core| &core.dry_run_denials),
         upstream_connects: total(|core| &core.upstream_connects),
         upstream_idle: total(|core| &core.upstream_idle),
         upstream_active: total(|core| &core.upstream_active),

@@ -22,7 +22,7 @@ pub(crate) async fn forward(
     io: &mut Io,
 ) {
     let mut report = Report::connection(connection, connection.client().as_ref());
-    report.routed("", permit.by());
+    report.permitted(&permit);
     let counters = Counters::default();
     let ended = joined(connection, permit, clusters, io, &mut report, &counters).await;
     if let Err(refused) = &ended {

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use sidering_http::{Headers, RequestHead};
 use sidering_net::now;
-use sidering_policy::{Direction, Origin};
+use sidering_policy::{Direction, Permit};
 
 use crate::access_log::{Entry, TlsEntry};
 use crate::connection::{Client, Connection};
@@ -81,11 +81,21 @@ impl<'a> Report<'a> {
         self.started
     }
 
-    /// The route taken, and the rule that allowed it.
-    pub(crate) fn routed(&mut self, route: &str, by: Option<&Origin>) {
+    /// Who allowed it, and which dry-run rule would not have.
+    pub(crate) fn permitted(&mut self, permit: &Permit) {
+        if permit.would_deny().is_some() {
+            self.connection.core.counters().dry_run_denials.add(1);
+        }
         if let Some(entry) = &mut self.entry {
-            entry.route_name = (!route.is_empty()).then(|| route.to_owned());
-            entry.policy = by.map(ToString::to_string);
+            entry.policy = permit.by().map(ToString::to_string);
+            entry.would_deny = permit.would_deny().map(ToString::to_string);
+        }
+    }
+
+    /// The route taken.
+    pub(crate) fn routed(&mut self, route: &str) {
+        if let Some(entry) = &mut self.entry {
+            entry.route_name = Some(route.to_owned());
         }
     }
 
@@ -212,6 +222,7 @@ fn entry(connection: &Connection, client: Option<&Rc<Client>>) -> Entry {
         connection_id: connection.number(),
         reason: None,
         policy: None,
+        would_deny: None,
         source_principal: client.map(|client| client.identity.id.to_string()),
         destination_principal: None,
         naming: None,

@@ -145,6 +145,7 @@ impl<'a> Exchange<'a> {
             RequestFacts { method, authority, path, remote_ip, token: Token::Unverified, header: &header };
         let permit = authorize(&chain.authorization, &sniffed, identity, &facts)
             .map_err(|refusal| Refused::decided(&refusal))?;
+        self.report.permitted(&permit);
 
         let Filter::Http(table) = &chain.filter else {
             let why = "the chain takes no HTTP any more";
@@ -155,7 +156,7 @@ impl<'a> Exchange<'a> {
         let routed = route(snapshot, table, &request, connection.core.entropy())
             .map_err(|refusal| Refused::decided(&refusal))?;
 
-        self.report.routed(&routed.route.name, permit.by());
+        self.report.routed(&routed.route.name);
         let action = match (&routed.route.action, routed.cluster) {
             (RouteAction::Respond { status, body }, _) => {
                 Action::Respond { status: *status, body: body.clone() }

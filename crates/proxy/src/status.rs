@@ -64,6 +64,8 @@ pub struct Metrics {
     pub handshakes: Vec<Handshakes>,
     /// Requests that were sent to another endpoint, or again.
     pub retries: u64,
+    /// Requests and connections that were allowed and that a dry-run policy would have denied.
+    pub dry_run_denials: u64,
     /// Upstream connections made.
     pub upstream_connects: u64,
     /// Upstream connections that are idle now.

@@ -185,15 +185,7 @@ fn read_dry_run(policy: &AuthorizationPolicy, document: &Node, r: &mut Reader<'_
         );
     }
     match text.as_str() {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => {
-            if matches!(policy.action, Action::Allow | Action::Deny) {
-                r.warning(
-                    document,
-                    "a policy with istio.io/dry-run is decided, not executed: it has no effect yet",
-                );
-            }
-            true
-        }
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => true,
         "0" | "f" | "F" | "FALSE" | "false" | "False" => false,
         _ => {
             r.error(

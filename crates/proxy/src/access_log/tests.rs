@@ -36,6 +36,7 @@ fn entry() -> Entry {
         connection_id: 7,
         reason: Some(Reason::NotAllowedByPolicy),
         policy: None,
+        would_deny: None,
         source_principal: None,
         destination_principal: None,
         naming: None,

@@ -79,6 +79,7 @@ fn traffic(page: &mut Page, metrics: &Metrics) {
             [(labels("full"), it.full), (labels("resumed"), it.resumed)]
         }),
     );
+    page.counter("sidering_dry_run_denials", "Allowed, but not by a dry-run policy", metrics.dry_run_denials);
     page.counter("sidering_retries", "Requests sent again or elsewhere", metrics.retries);
     page.counter("sidering_upstream_connects", "Upstream connections made", metrics.upstream_connects);
     page.gauge("sidering_upstream_idle", "Idle upstream connections", metrics.upstream_idle.cast_signed());
