@@ -5,6 +5,7 @@
 
 pub mod ca;
 pub mod identity;
+mod parsed;
 mod pem;
 mod quiet;
 mod reload;

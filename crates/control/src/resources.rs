@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidering_istio::{
-    Action, CaptureListeners, Diagnostic, Effective, MeshConfig, Source, Workload, compile, parse,
+    Action, CaptureListeners, Diagnostic, Effective, MeshConfig, Resources, Source, Workload, compile,
 };
 use sidering_policy::{Snapshot, Version};
 use tokio::task::spawn_blocking;
 
+use crate::parsed::ParsedFiles;
 use crate::quiet::{self, Files, Fingerprint, QUIET, Unreadable};
 use crate::reload::{Reloads, Retry};
 use crate::watch::Watch;
@@ -28,6 +29,7 @@ pub type Publish = Arc<dyn Fn(Snapshot) -> Result<Version, String> + Send + Sync
 pub struct ResourceWatch {
     inputs: Arc<ResourceInputs>,
     quiet: Duration,
+    parsed: ParsedFiles,
     seen: Option<Seen>,
     in_force: Option<Arc<Effective>>,
 }
@@ -110,7 +112,13 @@ struct Named {
 impl ResourceWatch {
     /// Reads nothing yet.
     pub fn new(inputs: ResourceInputs) -> Self {
-        Self { inputs: Arc::new(inputs), quiet: QUIET, seen: None, in_force: None }
+        Self {
+            inputs: Arc::new(inputs),
+            quiet: QUIET,
+            parsed: ParsedFiles::default(),
+            seen: None,
+            in_force: None,
+        }
     }
 
     /// How long files must have been left alone before they count; [`QUIET`] unless told otherwise.
@@ -182,8 +190,13 @@ impl ResourceWatch {
             }
         };
         let inputs = Arc::clone(&self.inputs);
-        let compiling = spawn_blocking(move || compile_files(&inputs, &files));
-        let (outcome, named) = compiling.await.expect("compiling does not panic");
+        let mut parsed = std::mem::take(&mut self.parsed);
+        let compiling = spawn_blocking(move || {
+            let (outcome, named) = compile_files(&inputs, files, &mut parsed);
+            (outcome, named, parsed)
+        });
+        let (outcome, named, parsed) = compiling.await.expect("compiling does not panic");
+        self.parsed = parsed;
         self.seen = Some(Seen { resources, named });
         outcome
     }
@@ -213,59 +226,60 @@ impl ResourceWatch {
 /// [`LoadFailure::Unreadable`].
 pub fn read_resources(paths: &[PathBuf]) -> Result<Vec<(String, String)>, LoadFailure> {
     let contents = quiet::read_now(paths)?;
-    let sources = texts(&contents)?;
-    Ok(sources.iter().map(|source| (source.file.to_string(), source.text.to_owned())).collect())
+    let sources = contents.iter().map(|(path, content)| source(path, content));
+    sources.map(|source| source.map(|source| (source.file.to_string(), source.text.to_owned()))).collect()
 }
 
 /// The outcome, and the files that resources name.
-fn compile_files(inputs: &ResourceInputs, files: &Files) -> (Result<Loaded, LoadFailure>, Vec<Named>) {
+fn compile_files(
+    inputs: &ResourceInputs,
+    files: Files,
+    parsed: &mut ParsedFiles,
+) -> (Result<Loaded, LoadFailure>, Vec<Named>) {
     let named = RefCell::new(Vec::new());
     let read = |path: &Path| {
         let path = inputs.base.join(path);
         named.borrow_mut().push(Named::now(path.clone()));
         quiet::read_file(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
-    let outcome = texts(&files.contents).and_then(|sources| {
-        let (resources, mut diagnostics) = parse(&sources);
-        if diagnostics.iter().any(Diagnostic::is_error) {
-            return Err(LoadFailure::Invalid(diagnostics));
-        }
-        let effective = Effective::of(&resources, &inputs.mesh, &inputs.workload);
-        match compile(&effective, &inputs.capture, &read) {
-            Ok(snapshot) => {
-                let warnings =
-                    diagnostics.iter().map(ToString::to_string).chain(snapshot.warnings.iter().cloned());
-                Ok(Loaded { warnings: warnings.collect(), snapshot, effective: Arc::new(effective) })
-            }
-            Err(more) => {
-                diagnostics.extend(more);
-                Err(LoadFailure::Invalid(diagnostics))
-            }
-        }
-    });
+    let outcome = parsed
+        .read(files.contents)
+        .and_then(|(resources, diagnostics)| compile_resources(inputs, &resources, diagnostics, &read));
     (outcome, named.into_inner())
 }
 
+fn compile_resources(
+    inputs: &ResourceInputs,
+    resources: &Resources,
+    mut diagnostics: Vec<Diagnostic>,
+    read: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
+) -> Result<Loaded, LoadFailure> {
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(LoadFailure::Invalid(diagnostics));
+    }
+    let effective = Effective::of(resources, &inputs.mesh, &inputs.workload);
+    match compile(&effective, &inputs.capture, read) {
+        Ok(snapshot) => {
+            let warnings =
+                diagnostics.iter().map(ToString::to_string).chain(snapshot.warnings.iter().cloned());
+            Ok(Loaded { warnings: warnings.collect(), snapshot, effective: Arc::new(effective) })
+        }
+        Err(more) => {
+            diagnostics.extend(more);
+            Err(LoadFailure::Invalid(diagnostics))
+        }
+    }
+}
+
 /// An empty file is a half-written one until somebody says otherwise: emptied files must not delete policy.
-fn texts(contents: &[(PathBuf, Vec<u8>)]) -> Result<Vec<Source<'_>>, LoadFailure> {
-    let unreadable = |path: &Path, problem: &str| LoadFailure::Unreadable {
-        path: path.to_owned(),
-        problem: problem.to_owned(),
-    };
-    contents
-        .iter()
-        .map(|(path, content)| {
-            let source = Source::of(path.display().to_string().into(), content)
-                .map_err(|diagnostic| LoadFailure::Invalid(vec![diagnostic]))?;
-            if source.text.trim().is_empty() {
-                return Err(unreadable(
-                    path,
-                    "empty; remove the file, or leave a comment in it if that is meant",
-                ));
-            }
-            Ok(source)
-        })
-        .collect()
+pub(crate) fn source<'a>(path: &Path, content: &'a [u8]) -> Result<Source<'a>, LoadFailure> {
+    let source = Source::of(path.display().to_string().into(), content)
+        .map_err(|diagnostic| LoadFailure::Invalid(vec![diagnostic]))?;
+    if source.text.trim().is_empty() {
+        let problem = "empty; remove the file, or leave a comment in it if that is meant".to_owned();
+        return Err(LoadFailure::Unreadable { path: path.to_owned(), problem });
+    }
+    Ok(source)
 }
 
 /// A warning for each kind of security policy of which none selects the workload any more.

@@ -60,6 +60,23 @@ struct Kept {
     more: usize,
 }
 
+/// How much had been found at some time.
+pub(crate) struct Mark {
+    /// Kept, and left out.
+    errors: (usize, usize),
+    warnings: (usize, usize),
+    regexes: usize,
+}
+
+/// What one part of a load found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// No errors, and all warnings: the same whatever else is read.
+    settled: bool,
+    warnings: Vec<Diagnostic>,
+    regexes: usize,
+}
+
 impl Findings {
     /// Takes a diagnostic, unless there are [`MOST`] of its severity.
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
@@ -100,6 +117,32 @@ impl Findings {
     pub(crate) fn is_full(&self, severity: Severity) -> bool {
         let kept = if severity == Severity::Error { &self.errors } else { &self.warnings };
         kept.first.len() >= MOST
+    }
+
+    /// How much there is: for [`Findings::since`].
+    pub(crate) fn mark(&self) -> Mark {
+        let of = |kept: &Kept| (kept.first.len(), kept.more);
+        Mark { errors: of(&self.errors), warnings: of(&self.warnings), regexes: self.regexes }
+    }
+
+    /// What was found since then.
+    pub(crate) fn since(&self, mark: &Mark) -> Found {
+        let after = self.mark();
+        Found {
+            settled: after.errors == mark.errors && after.warnings.1 == mark.warnings.1,
+            warnings: self.warnings.first[mark.warnings.0..].to_vec(),
+            regexes: after.regexes - mark.regexes,
+        }
+    }
+
+    /// Finds the same once more, if it is settled and there is room.
+    pub(crate) fn repeat(&mut self, found: &Found) -> bool {
+        let has_room = self.warnings.first.len() + found.warnings.len() <= MOST && self.has_room();
+        if found.settled && has_room {
+            self.warnings.first.extend_from_slice(&found.warnings);
+            self.take_room(found.regexes);
+        }
+        found.settled && has_room
     }
 
     /// By file and line. Where some were left out, the last ones say how many.

@@ -18,5 +18,5 @@ pub use diagnostic::{Diagnostic, Findings, Severity};
 pub use effective::{Authentication, DecidedMode, Effective, Workload};
 pub use mesh::{MeshConfig, OutboundTrafficPolicy, TlsParameters};
 pub use read::{Fields, Reader};
-pub use resource::{Action, Inline, MtlsMode, Resources, Source, TlsMode, parse, parse_with};
+pub use resource::{Action, Inline, MtlsMode, Parsed, Resources, Source, TlsMode, join, parse, parse_with};
 pub use yaml::{Entry, MAX_BYTES, Node, Value, documents};

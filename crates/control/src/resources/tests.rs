@@ -250,6 +250,27 @@ async fn one_error_in_one_file_refuses_all_of_them_and_names_its_line() {
 }
 
 #[tokio::test]
+async fn after_any_change_a_set_is_what_somebody_who_reads_it_first_would_see() {
+    let mut running = Running::start().await;
+    fs::write(running.path("mesh/deny.yaml"), DENY).unwrap();
+    running.taken().await;
+    fs::write(running.path("mesh/deny.yaml"), format!("# a line above\n{DENY}")).unwrap();
+    running.taken().await;
+    fs::rename(running.path("mesh/deny.yaml"), running.path("mesh/a.yaml")).unwrap();
+    running.taken().await;
+    let published = running.published().pop().unwrap();
+    assert!(published.contains("a.yaml"), "{published}");
+    assert_eq!(fresh(&running.path("mesh")).await.unwrap(), published);
+
+    fs::write(running.path("mesh/b.yaml"), DENY).unwrap();
+    let problems = running.stale().await;
+    assert!(problems[0].contains("b.yaml:1:1") && problems[0].contains("a.yaml:2:1"), "{problems:?}");
+    fs::remove_file(running.path("mesh/a.yaml")).unwrap();
+    running.taken().await;
+    assert_eq!(fresh(&running.path("mesh")).await.unwrap(), running.published().pop().unwrap());
+}
+
+#[tokio::test]
 async fn losing_the_last_policy_is_said() {
     let mut running = Running::start().await;
     fs::write(running.path("mesh/deny.yaml"), DENY).unwrap();
@@ -337,10 +358,11 @@ async fn a_named_file_that_changes_while_it_is_compiled_is_a_change() {
     fs::write(at("partner.pem"), "half").unwrap();
     let mut watch = ResourceWatch::new(inputs(at("mesh.yaml")));
     let files = quiet::read(vec![at("mesh.yaml")], Duration::ZERO).await.unwrap();
-    let (outcome, named) = compile_files(&watch.inputs, &files);
+    let fingerprint = files.fingerprint.clone();
+    let (outcome, named) = compile_files(&watch.inputs, files, &mut watch.parsed);
     assert!(outcome.unwrap_err().to_string().contains("partner.pem"));
     fs::write(at("partner.pem"), "half and half").unwrap();
-    watch.seen = Some(Seen { resources: Ok(files.fingerprint), named });
+    watch.seen = Some(Seen { resources: Ok(fingerprint), named });
     assert!(watch.seen.as_ref() != Some(&watch.look()), "nobody would look again");
     assert!(watch.watched().contains(&at("partner.pem")));
 }

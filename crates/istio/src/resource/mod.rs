@@ -16,6 +16,7 @@ mod traffic_policy;
 mod virtual_service;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use sidering_policy::Position;
@@ -39,6 +40,7 @@ pub(crate) use virtual_service::{
     Destination, HeaderEdits, HttpMatch, HttpRoute, Scope, Text, VirtualService, WeightedDestination,
 };
 
+use crate::diagnostic::Found;
 use crate::read::Reader;
 use crate::yaml::{self, Node};
 use crate::{Diagnostic, Findings, Severity};
@@ -123,6 +125,25 @@ const NETWORKING: (&str, &[&str]) = ("networking.istio.io", &["v1", "v1beta1", "
 const KUBERNETES: (&str, &[&str]) = ("", &["v1"]);
 const APPS: (&str, &[&str]) = ("apps", &["v1"]);
 
+/// What one source says, read by itself; [`join`] makes a whole of several.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    resources: Resources,
+    defined: Vec<Defined>,
+    found: Found,
+}
+
+/// A resource that was read, and where: no other may have its kind and name.
+#[derive(Debug)]
+struct Defined {
+    kind: &'static str,
+    namespace: Arc<str>,
+    name: Arc<str>,
+    position: Position,
+    /// How bad a second one is.
+    twice: Severity,
+}
+
 /// Reads every document of every source. An error-level diagnostic means that the whole load must be refused.
 /// The order of sources has no meaning.
 pub fn parse(sources: &[Source<'_>]) -> (Resources, Vec<Diagnostic>) {
@@ -131,43 +152,78 @@ pub fn parse(sources: &[Source<'_>]) -> (Resources, Vec<Diagnostic>) {
 
 /// As [`parse`], with resources that stand within other documents beside those of the sources.
 pub fn parse_with(sources: &[Source<'_>], inline: &[Inline<'_>]) -> (Resources, Vec<Diagnostic>) {
-    let mut parsing = Parsing::default();
+    let mut findings = Findings::default();
     // By name, so that it does not show in diagnostics either in which order they came.
     let mut sources: Vec<&Source<'_>> = sources.iter().collect();
     sources.sort_by(|a, b| a.file.cmp(&b.file));
-    for source in sources {
-        match yaml::documents(source) {
-            Ok(documents) => documents.iter().for_each(|document| parsing.document(document, &source.file)),
-            Err(diagnostic) => parsing.findings.push(diagnostic),
+    let mut parsed: Vec<Parsed> =
+        sources.into_iter().map(|source| Parsed::of(source, &mut findings)).collect();
+    parsed.extend(inline.iter().map(|resource| Parsed::of_inline(resource, &mut findings)));
+    join(&parsed, findings)
+}
+
+/// Makes one load of what was parsed with `findings`. An error-level diagnostic means that it must be refused.
+pub fn join<'p>(
+    parsed: impl IntoIterator<Item = &'p Parsed>,
+    mut findings: Findings,
+) -> (Resources, Vec<Diagnostic>) {
+    let mut resources = Resources::default();
+    let mut seen = HashMap::new();
+    for source in parsed {
+        resources.extend(&source.resources);
+        for Defined { kind, namespace, name, position, twice } in &source.defined {
+            match seen.entry((kind, namespace, name)) {
+                Entry::Vacant(entry) => drop(entry.insert(position)),
+                Entry::Occupied(first) => {
+                    let first = first.get();
+                    let message =
+                        format!("{kind} {namespace}/{name} is already defined at {first}; keep one of them");
+                    findings.push(Diagnostic { position: position.clone(), severity: *twice, message });
+                }
+            }
         }
     }
-    for resource in inline {
-        parsing.document(resource.node, &resource.file);
+    resources.sort();
+    (resources, findings.into_sorted())
+}
+
+impl Parsed {
+    /// Reads every document of a source. `findings` are those of the whole load so far: what is bounded is bounded
+    /// for all of it.
+    pub fn of(source: &Source<'_>, findings: &mut Findings) -> Self {
+        let mut parsed = Self::default();
+        let before = findings.mark();
+        match yaml::documents(source) {
+            Ok(documents) => {
+                documents.iter().for_each(|document| parsed.document(document, &source.file, findings))
+            }
+            Err(diagnostic) => findings.push(diagnostic),
+        }
+        parsed.found = findings.since(&before);
+        parsed
     }
-    parsing.resources.sort();
-    (parsing.resources, parsing.findings.into_sorted())
-}
 
-#[derive(Default)]
-struct Parsing {
-    resources: Resources,
-    findings: Findings,
-    /// Kind, namespace and name of what was read, and where.
-    seen: HashMap<(&'static str, Arc<str>, Arc<str>), Position>,
-}
+    fn of_inline(resource: &Inline<'_>, findings: &mut Findings) -> Self {
+        let mut parsed = Self::default();
+        parsed.document(resource.node, &resource.file, findings);
+        parsed
+    }
 
-impl Parsing {
-    fn document(&mut self, document: &Node, file: &Arc<str>) {
-        let mut findings = std::mem::take(&mut self.findings);
-        let mut reader = Reader { file: file.clone(), unknown: Severity::Warning, findings: &mut findings };
+    /// Takes it into another load as it is. Refused where reading it again may give something else: it had errors, which
+    /// may be about bounds that it shares with others, or not all of its warnings were kept.
+    pub fn reuse(&self, findings: &mut Findings) -> bool {
+        findings.repeat(&self.found)
+    }
+
+    fn document(&mut self, document: &Node, file: &Arc<str>, findings: &mut Findings) {
+        let mut reader = Reader { file: file.clone(), unknown: Severity::Warning, findings };
         let items = list_items(document, &mut reader);
         if items.is_none()
             && let Some((kind, api_version, node)) = header(document, &mut reader)
         {
             self.resource(kind, api_version, node, &mut reader);
         }
-        self.findings = findings;
-        items.into_iter().flatten().for_each(|item| self.document(item, file));
+        items.into_iter().flatten().for_each(|item| self.document(item, file, findings));
     }
 
     fn resource(&mut self, kind: &str, api_version: &str, document: &Node, r: &mut Reader<'_>) {
@@ -181,7 +237,7 @@ impl Parsing {
                         if let Some(resource) = $parse(document, r) {
                             // A pod template only adds to who may answer: two do not contradict each other.
                             let twice = if $group.0 == APPS.0 { Severity::Warning } else { Severity::Error };
-                            self.unique($kind, &resource.meta, twice, document, r);
+                            self.define($kind, &resource.meta, twice, r.position(document));
                             self.resources.$list.push(Arc::new(resource));
                         }
                     }
@@ -214,27 +270,29 @@ impl Parsing {
         }
     }
 
-    fn unique(
-        &mut self,
-        kind: &'static str,
-        meta: &Meta,
-        twice: Severity,
-        document: &Node,
-        r: &mut Reader<'_>,
-    ) {
-        let key = (kind, meta.namespace.clone(), meta.name.clone());
-        match self.seen.get(&key) {
-            Some(first) => {
-                let message =
-                    format!("{kind} {} is already defined at {first}; keep one of them", meta.label());
-                let position = r.position(document);
-                r.findings.push(Diagnostic { position, severity: twice, message });
-            }
-            None => {
-                self.seen.insert(key, r.position(document));
-            }
-        }
+    fn define(&mut self, kind: &'static str, meta: &Meta, twice: Severity, position: Position) {
+        let (namespace, name) = (meta.namespace.clone(), meta.name.clone());
+        self.defined.push(Defined { kind, namespace, name, position, twice });
     }
+}
+
+/// Hands the names of all lists to a macro.
+macro_rules! each_list {
+    ($with:ident) => {
+        $with!(
+            peer_authentications,
+            authorization_policies,
+            request_authentications,
+            destination_rules,
+            service_entries,
+            workload_entries,
+            sidecars,
+            virtual_services,
+            services,
+            pods,
+            pod_templates
+        )
+    };
 }
 
 impl Resources {
@@ -250,23 +308,22 @@ impl Resources {
             .map(|service| crate::host::full_name(&service.meta.name, namespace))
     }
 
+    fn extend(&mut self, other: &Self) {
+        macro_rules! extend {
+            ($($list:ident),*) => {
+                // All of them, or it does not compile.
+                let Self { $($list),* } = other;
+                $( self.$list.extend_from_slice($list); )*
+            };
+        }
+        each_list!(extend);
+    }
+
     fn sort(&mut self) {
         macro_rules! by_age {
             ($($list:ident),*) => { $( self.$list.sort_by(|a, b| a.meta.age().cmp(&b.meta.age())); )* };
         }
-        by_age!(
-            peer_authentications,
-            authorization_policies,
-            request_authentications,
-            destination_rules,
-            service_entries,
-            workload_entries,
-            sidecars,
-            virtual_services,
-            services,
-            pods,
-            pod_templates
-        );
+        each_list!(by_age);
     }
 }
 
