@@ -1,7 +1,9 @@
 //! `micro NAME COUNT` does one piece of the data path COUNT times. `count.py` runs it under valgrind with two counts:
-//! the difference is what one costs, without set-up. `micro times` times the decisions.
+//! the difference is what one costs, without set-up. `micro times` times the decisions, `micro
+//! compile` a big mesh, whose files `micro mesh DIRECTORY` writes.
 
 mod http;
+mod mesh;
 mod policies;
 mod policy;
 mod times;
@@ -18,10 +20,14 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> Result {
     let mut words = std::env::args().skip(1);
     let name = words.next().unwrap_or_default();
-    if name == "times" {
-        return times::print();
+    let operand = words.next().unwrap_or_default();
+    match name.as_str() {
+        "times" => return times::print(),
+        "compile" => return mesh::compile(),
+        "mesh" => return mesh::write(operand.as_ref()),
+        _ => {}
     }
-    let count = words.next().unwrap_or_default().parse()?;
+    let count = operand.parse()?;
     match name.as_str() {
         "accept" => repeat(count, policy::accept()?),
         "authorize-10" => repeat(count, policies::authorize(10)?),

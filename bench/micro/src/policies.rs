@@ -57,15 +57,19 @@ fn request(number: usize, policies: usize) -> Result<(PeerIdentity, String)> {
     Ok((peer(&format!("spiffe://{}", principal(policy + stranger)))?, path))
 }
 
-fn resources(policies: usize) -> Result<String> {
-    let mut text = String::from(
-        "apiVersion: networking.istio.io/v1\n\
+fn resources(count: usize) -> Result<String> {
+    let listener = "apiVersion: networking.istio.io/v1\n\
          kind: Sidecar\n\
          metadata: {name: default, namespace: shop}\n\
          spec:\n\
-         \x20 ingress: [{bind: 127.0.0.2, captureMode: NONE, defaultEndpoint: '127.0.0.1:8081', port: {number: 8080, protocol: HTTP, name: http}}]\n",
-    );
-    for policy in 0..policies {
+         \x20 ingress: [{bind: 127.0.0.2, captureMode: NONE, defaultEndpoint: '127.0.0.1:8081', port: {number: 8080, protocol: HTTP, name: http}}]\n";
+    Ok(listener.to_owned() + &policies(count)?)
+}
+
+/// That many AuthorizationPolicies.
+pub fn policies(count: usize) -> Result<String> {
+    let mut text = String::new();
+    for policy in 0..count {
         let (action, from) = match policy % 10 {
             9 => ("DENY", format!("notPrincipals: [{}]", principal(policy))),
             _ => ("ALLOW", format!("principals: [{}, {}]", principal(policy), principal(policy * 7 + 3))),
