@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use sidering_istio::{CaptureListeners, Effective, MeshConfig, Parsed, Source, Workload};
+use sidering_istio::{CaptureListeners, Effective, Findings, MeshConfig, Parsed, Source, Workload};
 use sidering_policy::Position;
 
 use crate::{Result, policies};
@@ -28,12 +28,16 @@ pub fn compile() -> Result {
     let mut in_force = None;
     for edited in 0..5 {
         let begin = cpu()?;
-        match parsed.get_mut(edited) {
-            Some(file) => *file = Parsed::of(&sources[edited]),
-            None => parsed = sources.iter().map(Parsed::of).collect(),
+        let mut findings = Findings::default();
+        for (number, source) in sources.iter().enumerate() {
+            match parsed.get_mut(number) {
+                Some(file) if number == edited => *file = Parsed::of(source, &mut findings),
+                Some(file) => drop(file.reuse(&mut findings)),
+                None => parsed.push(Parsed::of(source, &mut findings)),
+            }
         }
         let read = cpu()? - begin;
-        let (resources, problems) = sidering_istio::join(&parsed);
+        let (resources, problems) = sidering_istio::join(&parsed, findings);
         let joined = cpu()? - begin;
         let effective = Effective::of(&resources, &MeshConfig::default(), &workload());
         let reduced = cpu()? - begin;
