@@ -34,6 +34,8 @@ impl Authentication {
 
 /// Every policy, sorted into who it is for.
 pub(crate) struct Policies<'r> {
+    /// Where no policy speaks.
+    default: DecidedMode,
     mesh: Option<&'r PeerAuthentication>,
     namespaces: HashMap<&'r str, OfNamespace<'r>>,
 }
@@ -48,7 +50,8 @@ struct OfNamespace<'r> {
 impl<'r> Policies<'r> {
     /// `policies` are oldest first. Of the root namespace only those without a selector count.
     pub(crate) fn new(policies: &'r [Arc<PeerAuthentication>], root: &str) -> Self {
-        let mut all = Self { mesh: None, namespaces: HashMap::new() };
+        let default = DecidedMode { mode: MtlsMode::Permissive, by: Origin::default_of("PERMISSIVE") };
+        let mut all = Self { default, mesh: None, namespaces: HashMap::new() };
         for policy in policies {
             let general = policy.selector.is_empty();
             if &*policy.meta.namespace == root {
@@ -73,7 +76,7 @@ impl<'r> Policies<'r> {
         let chosen =
             own.and_then(|own| own.selecting.iter().find(|policy| is_selected(&policy.selector, labels)));
         let general = own.and_then(|own| own.general);
-        let mut mode = DecidedMode { mode: MtlsMode::Permissive, by: Origin::default_of("PERMISSIVE") };
+        let mut mode = self.default.clone();
         for policy in self.mesh.iter().chain(&general).chain(chosen) {
             if let Some(at) = &policy.mode {
                 mode = DecidedMode { mode: at.mode, by: policy.meta.origin_at(&at.position) };

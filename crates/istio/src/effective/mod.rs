@@ -7,12 +7,12 @@ mod naming;
 mod service;
 mod visibility;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use sidering_identity::TrustDomain;
-use sidering_policy::Origin;
+use sidering_policy::{Map, Origin};
 
 pub use authentication::{Authentication, DecidedMode};
 pub(crate) use naming::{of_entry as expected_of_entry, of_rule as expected_of_rule};
@@ -53,7 +53,7 @@ pub struct Effective {
     pub(crate) sidecar: Option<Arc<Sidecar>>,
     /// What this workload sees, one for each host, by host.
     pub(crate) services: Vec<Arc<Service>>,
-    by_host: HashMap<Arc<str>, usize>,
+    by_host: Map<Arc<str>, usize>,
     /// What this workload sees, oldest first.
     pub(crate) virtual_services: Vec<Arc<VirtualService>>,
     /// Ports of services that this workload stands behind.

@@ -14,8 +14,11 @@ pub(crate) fn expected(service: &Service, mesh: &MeshConfig) -> ExpectedSans {
     let mut names: Vec<(Arc<str>, Arc<str>)> = Vec::new();
     for instance in &service.endpoints {
         let Some(account) = &instance.service_account else { continue };
-        let from = format!("serviceAccount of an endpoint, {}", instance.origin);
-        names.push((of_account(&mesh.trust_domain, &instance.namespace, account), from.into()));
+        let name = of_account(&mesh.trust_domain, &instance.namespace, account);
+        // Most endpoints of a service have the same.
+        if names.last().is_none_or(|(last, _)| *last != name) {
+            names.push((name, format!("serviceAccount of an endpoint, {}", instance.origin).into()));
+        }
     }
     for (account, origin) in &service.template_accounts {
         let from = format!("serviceAccountName of a pod template, {origin}");
@@ -25,13 +28,11 @@ pub(crate) fn expected(service: &Service, mesh: &MeshConfig) -> ExpectedSans {
     let words = |key: &str| service.annotations.get(key).map(String::as_str).unwrap_or_default().split(',');
     let accounts =
         words("alpha.istio.io/kubernetes-serviceaccounts").map(str::trim).filter(|word| !word.is_empty());
-    let from: Arc<str> = format!("annotation, {}", service.origin).into();
-    names.extend(
-        accounts.map(|name| (of_account(&mesh.trust_domain, &service.namespace, name), from.clone())),
-    );
+    let from = || format!("annotation, {}", service.origin).into();
+    names.extend(accounts.map(|name| (of_account(&mesh.trust_domain, &service.namespace, name), from())));
     let canonical =
         words("alpha.istio.io/canonical-serviceaccounts").map(str::trim).filter(|word| !word.is_empty());
-    names.extend(canonical.map(|name| (name.into(), from.clone())));
+    names.extend(canonical.map(|name| (name.into(), from())));
     with_aliases(names, mesh)
 }
 
@@ -74,9 +75,9 @@ fn with_aliases(names: Vec<(Arc<str>, Arc<str>)>, mesh: &MeshConfig) -> Expected
     };
     for (name, from) in names {
         add(name.clone(), from.clone());
-        let id = SpiffeId::parse(&name).ok();
-        if let Some((namespace, account)) = id.as_ref().and_then(SpiffeId::account) {
-            for alias in &mesh.trust_domain_aliases {
+        for alias in &mesh.trust_domain_aliases {
+            let id = SpiffeId::parse(&name).ok();
+            if let Some((namespace, account)) = id.as_ref().and_then(SpiffeId::account) {
                 let from = format!("trust domain alias of {name}, {from}");
                 add(of_account(alias, namespace, account), from.into());
             }

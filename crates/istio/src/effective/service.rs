@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use sidering_identity::ExpectedSans;
-use sidering_policy::{Address, Origin, Position};
+use sidering_policy::{Address, Map, Origin, Position};
 
 use super::authentication::{Authentication, Policies};
 use super::destination::MergedRule;
@@ -53,7 +53,7 @@ pub(crate) struct Instance {
     pub(crate) address: EndpointAddress,
     /// Service port to workload port.
     pub(crate) ports: BTreeMap<u16, u16>,
-    pub(crate) labels: Labels,
+    pub(crate) labels: Arc<Labels>,
     pub(crate) weight: u32,
     pub(crate) namespace: Arc<str>,
     pub(crate) service_account: Option<Arc<str>>,
@@ -121,7 +121,7 @@ pub(crate) fn all(resources: &Resources, mesh: &MeshConfig, policies: &Policies<
     let mut declared: Vec<_> = entries.chain(services).collect();
     declared.sort_by(|a, b| a.0.cmp(&b.0));
     let mut merged: Vec<Service> = Vec::new();
-    let mut seen: HashMap<(Arc<str>, Arc<str>), usize> = HashMap::new();
+    let mut seen: Map<(Arc<str>, Arc<str>), usize> = Map::default();
     for service in declared.into_iter().flat_map(|(_, services)| services) {
         let key = (service.hostname.clone(), service.namespace.clone());
         match seen.get(&key) {
@@ -255,7 +255,7 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
             endpoints = workloads.selected(&entry.meta.namespace, selector, &ports);
         }
     }
-    let of_host = |host: &Arc<str>| Service {
+    let of_host = |(host, endpoints): (&Arc<str>, Vec<Instance>)| Service {
         hostname: host.clone(),
         namespace: entry.meta.namespace.clone(),
         addresses: entry.addresses.clone(),
@@ -263,7 +263,7 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
         external: entry.external,
         headless: false,
         original_destination: entry.resolution == Resolution::None,
-        endpoints: endpoints.clone(),
+        endpoints,
         subject_alt_names: entry.subject_alt_names.clone(),
         annotations: Labels::new(),
         template_accounts: Vec::new(),
@@ -273,7 +273,9 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
         rule: None,
         origin: entry.meta.origin(),
     };
-    entry.hosts.iter().map(of_host).collect()
+    // The last one takes them without a copy.
+    let endpoints = std::iter::repeat_n(endpoints, entry.hosts.len());
+    entry.hosts.iter().zip(endpoints).map(of_host).collect()
 }
 
 fn of_kubernetes(service: &KubernetesService, mesh: &MeshConfig, workloads: &Workloads<'_>) -> Service {

@@ -1,7 +1,9 @@
 //! What a workload sees: its Sidecar, the services and VirtualServices exported to it and let in by the Sidecar.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
+
+use sidering_policy::Map;
 
 use super::Workload;
 use super::service::Service;
@@ -79,7 +81,7 @@ pub(crate) fn services(
         http.chain(service.tcp.iter().flat_map(|route| &route.route)).map(|item| &item.destination.host)
     });
     let routed: HashSet<Arc<str>> = routed.cloned().collect();
-    let mut by_host: HashMap<Arc<str>, Service> = HashMap::new();
+    let mut by_host: Map<Arc<str>, Service> = Map::default();
     for service in all {
         let seen = is_exported(&service.export_to, &service.namespace, &workload.namespace)
             && (is_imported(sidecar, &service.namespace, &service.hostname)

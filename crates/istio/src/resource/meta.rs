@@ -19,7 +19,9 @@ pub(crate) struct Meta {
     pub(crate) name: Arc<str>,
     /// `creationTimestamp` as Kubernetes writes it (RFC 3339, UTC), so that text order is age. Empty where unknown.
     created: Arc<str>,
-    pub(crate) labels: Labels,
+    /// `namespace/name`.
+    label: Arc<str>,
+    pub(crate) labels: Arc<Labels>,
     pub(crate) annotations: Labels,
     pub(crate) position: Position,
 }
@@ -31,7 +33,7 @@ impl Meta {
     }
 
     pub(crate) fn label(&self) -> Arc<str> {
-        format!("{}/{}", self.namespace, self.name).into()
+        self.label.clone()
     }
 
     /// This resource, at one of its lines.
@@ -93,12 +95,14 @@ pub(crate) fn metadata<'n>(
     let labels = m.get("labels").map(|n| r.strings(n, "labels")).unwrap_or_default();
     let annotations = m.get("annotations").map(|n| r.strings(n, "annotations")).unwrap_or_default();
     m.done(r);
+    let name = name?;
     let meta = Meta {
         kind: kind.into(),
         namespace: namespace.into(),
-        name: name?.into(),
+        name: name.into(),
         created: created.into(),
-        labels,
+        label: format!("{namespace}/{name}").into(),
+        labels: labels.into(),
         annotations,
         position: r.position(document),
     };

@@ -48,7 +48,7 @@ pub(crate) struct WorkloadSpec {
     pub(crate) address: EndpointAddress,
     /// Port name to the port where this endpoint listens.
     pub(crate) ports: BTreeMap<String, u16>,
-    pub(crate) labels: Labels,
+    pub(crate) labels: Arc<Labels>,
     pub(crate) weight: u32,
     pub(crate) service_account: Option<Arc<str>>,
     pub(crate) position: Position,
@@ -114,8 +114,8 @@ pub(crate) fn parse_workload_entry(document: &Node, r: &mut Reader<'_>) -> Optio
     };
     let mut workload = read_workload(spec, true, r)?;
     // Labels of the object itself count as the endpoint's, too.
-    for (key, value) in &meta.labels {
-        workload.labels.entry(key.clone()).or_insert_with(|| value.clone());
+    for (key, value) in &*meta.labels {
+        Arc::make_mut(&mut workload.labels).entry(key.clone()).or_insert_with(|| value.clone());
     }
     Some(WorkloadEntry { meta, workload })
 }
@@ -226,7 +226,7 @@ fn read_workload(node: &Node, numeric: bool, r: &mut Reader<'_>) -> Option<Workl
     Some(WorkloadSpec {
         address: address?,
         ports,
-        labels,
+        labels: labels.into(),
         weight,
         service_account,
         position: r.position(node),
