@@ -63,6 +63,7 @@ impl Compiler<'_> {
     fn service_cluster(&mut self, name: Arc<str>, target: &Target<'_>) -> Option<Cluster> {
         let Target { service, subset, port, settings } = target;
         let instances = target.instances();
+        self.multiplies(instances.len(), &service.origin)?;
         let towards = self.towards(target, &instances)?;
         let rule = service.rule.as_deref();
         let side = rule.and_then(|rule| rule.endpoint_mode(*subset, *port));
@@ -213,7 +214,7 @@ impl<'s> Target<'s> {
         let subset = self.subset;
         let within =
             |instance: &&Instance| subset.is_none_or(|subset| is_selected(&subset.labels, &instance.labels));
-        self.service.endpoints.iter().filter(within).collect()
+        self.service.endpoints.iter().map(|instance| &**instance).filter(within).collect()
     }
 }
 

@@ -99,8 +99,13 @@ struct Compiler<'e> {
     listeners: Vec<Listener>,
     /// Roots that were read, by path.
     bundles: HashMap<Arc<Path>, Arc<Bundle>>,
+    /// Endpoints of all clusters and routes of all virtual hosts so far.
+    multiplied: usize,
     diagnostics: Vec<Diagnostic>,
 }
+
+/// Hosts, ports and subsets multiply what is written once: more than this is a mistake, or meant to do harm.
+const MOST: usize = 1_000_000;
 
 impl<'e> Compiler<'e> {
     fn new(
@@ -115,6 +120,7 @@ impl<'e> Compiler<'e> {
             clusters: Map::default(),
             listeners: Vec::new(),
             bundles: HashMap::new(),
+            multiplied: 0,
             diagnostics: Vec::new(),
         }
     }
@@ -123,6 +129,19 @@ impl<'e> Compiler<'e> {
 impl Compiler<'_> {
     fn error(&mut self, position: &Position, message: impl Into<String>) {
         self.diagnostics.push(Diagnostic::error(position.clone(), message));
+    }
+
+    /// Counts endpoints and routes. `None`: there are too many, and the diagnostics say where.
+    fn multiplies(&mut self, more: usize, origin: &Origin) -> Option<()> {
+        self.multiplied = self.multiplied.saturating_add(more);
+        if self.multiplied > MOST {
+            let message = "with this, hosts, ports and subsets multiply to more than 1,000,000 endpoints and routes; let a Sidecar's egress name the hosts that this workload needs";
+            if self.diagnostics.last().is_none_or(|last| last.message != message) {
+                self.error(&position_of(origin), message);
+            }
+            return None;
+        }
+        Some(())
     }
 
     fn identity(&mut self) -> Option<SpiffeId> {

@@ -106,6 +106,9 @@ impl Compiler<'_> {
     }
 
     fn routes(&mut self, service: &VirtualService, port: u16) -> Vec<Route> {
+        if self.multiplies(service.http.len(), &service.meta.origin()).is_none() {
+            return Vec::new();
+        }
         let numbered = (0u32..).zip(&service.http);
         numbered.filter_map(|(index, route)| self.route(service, index, route, port)).collect()
     }

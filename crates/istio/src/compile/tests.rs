@@ -2,6 +2,7 @@
 //! failed is kept under proptest-regressions/, to be committed with the fix, and tried first from then on.
 
 mod agree;
+mod bombs;
 mod cluster;
 mod deny;
 mod inbound;

@@ -1,5 +1,6 @@
 //! Secure naming: who may answer for a service, and where each name was written.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sidering_identity::{ExpectedSan, ExpectedSans, SpiffeId, TrustDomain};
@@ -68,8 +69,9 @@ fn of_account(domain: &TrustDomain, namespace: &str, account: &str) -> Arc<str> 
 
 fn with_aliases(names: Vec<(Arc<str>, Arc<str>)>, mesh: &MeshConfig) -> ExpectedSans {
     let mut sans: Vec<ExpectedSan> = Vec::new();
+    let mut seen = HashSet::new();
     let mut add = |name: Arc<str>, from: Arc<str>| {
-        if !sans.iter().any(|san| san.name == name) {
+        if seen.insert(name.clone()) {
             sans.push(ExpectedSan { name, from });
         }
     };

@@ -30,7 +30,8 @@ pub(crate) struct Service {
     pub(crate) headless: bool,
     /// Each client dials the endpoint itself (`resolution: NONE`, or headless): Istio makes one choice of TLS for all.
     pub(crate) original_destination: bool,
-    pub(crate) endpoints: Vec<Instance>,
+    /// Shared by the hosts of a ServiceEntry.
+    pub(crate) endpoints: Vec<Arc<Instance>>,
     /// Listed by the ServiceEntry itself.
     pub(crate) subject_alt_names: Vec<(Arc<str>, Position)>,
     /// Annotations of a Kubernetes Service that name further accounts.
@@ -76,7 +77,7 @@ impl Service {
         if !own.is_empty() {
             return own;
         }
-        let of = |instance: &Instance| match instance.address {
+        let of = |instance: &Arc<Instance>| match instance.address {
             EndpointAddress::Ip(ip) => Some(ip),
             _ => None,
         };
@@ -171,15 +172,18 @@ impl<'r> Workloads<'r> {
     }
 
     /// The workloads of a namespace that a service's selector chooses.
-    fn selected(&self, namespace: &str, selector: &Labels, ports: &[(Port, TargetPort)]) -> Vec<Instance> {
+    fn selected(
+        &self,
+        namespace: &str,
+        selector: &Labels,
+        ports: &[(Port, TargetPort)],
+    ) -> Vec<Arc<Instance>> {
         let entries = self.entries.get(namespace).into_iter().flatten();
         let entries = entries.filter(|entry| is_selected(selector, &entry.workload.labels));
         let pods = self.pods.get(namespace).into_iter().flatten();
         let pods = pods.filter(|pod| is_selected(selector, &pod.meta.labels));
-        let mut instances: Vec<Instance> =
-            entries.map(|entry| self.of_entry(&entry.workload, ports, &entry.meta)).collect();
-        instances.extend(pods.flat_map(|pod| self.of_pod(pod, ports)));
-        instances
+        let entries = entries.map(|entry| self.of_entry(&entry.workload, ports, &entry.meta));
+        entries.chain(pods.flat_map(|pod| self.of_pod(pod, ports))).map(Arc::new).collect()
     }
 
     fn templates(&self, namespace: &str, selector: &Labels) -> Vec<(Arc<str>, Origin)> {
@@ -243,13 +247,13 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
     let target = |port: &Port| TargetPort::Number(port.target.unwrap_or(port.number));
     let ports: Vec<(Port, TargetPort)> =
         entry.ports.iter().map(|port| (port.clone(), target(port))).collect();
-    let mut endpoints: Vec<Instance> = Vec::new();
+    let mut endpoints: Vec<Arc<Instance>> = Vec::new();
     // Of DNS entries, too: who answers is known of them, and where, if they have addresses.
     if entry.resolution != Resolution::None {
         endpoints = entry
             .endpoints
             .iter()
-            .map(|workload| workloads.of_entry(workload, &ports, &entry.meta))
+            .map(|workload| Arc::new(workloads.of_entry(workload, &ports, &entry.meta)))
             .collect();
         if let Some(selector) = &entry.selector {
             endpoints = workloads.selected(&entry.meta.namespace, selector, &ports);
