@@ -259,7 +259,7 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
             endpoints = workloads.selected(&entry.meta.namespace, selector, &ports);
         }
     }
-    let of_host = |(host, endpoints): (&Arc<str>, Vec<Instance>)| Service {
+    let of_host = |(host, endpoints): (&Arc<str>, Vec<Arc<Instance>>)| Service {
         hostname: host.clone(),
         namespace: entry.meta.namespace.clone(),
         addresses: entry.addresses.clone(),
