@@ -3,13 +3,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use sidering_istio::{CaptureListeners, Effective, Findings, MeshConfig, Parsed, Source, Workload};
-use sidering_policy::Position;
+use sidering_policy::{Destination, Direction, Facts, Position, Transport};
 
+use crate::policy::{inbound_facts, listener};
 use crate::{Result, policies};
 
 const NAMESPACES: usize = 100;
@@ -58,6 +60,28 @@ pub fn compile() -> Result {
     }
     drop(in_force);
     Ok(())
+}
+
+/// A connection of our workload to one of the 2,000 services that speak TCP.
+pub fn accept() -> Result<impl FnMut()> {
+    let files = files()?;
+    let sources: Vec<Source<'_>> =
+        files.iter().map(|(name, text)| Source { file: (&**name).into(), text }).collect();
+    let effective = Effective::of(&sidering_istio::parse(&sources).0, &MeshConfig::default(), &workload());
+    let snapshot = sidering_istio::compile(&effective, &capture(), &|_| Err("no files".into()))
+        .map_err(|problems| format!("{problems:?}"))?;
+    let facts = Facts {
+        destination: Destination(([10, 50, 44, 1], 6000).into()),
+        transport: Transport::Raw,
+        server_name: None,
+        application_protocols: vec![],
+        ..inbound_facts()
+    };
+    let listener = listener(&snapshot, Direction::Outbound)?.to_owned();
+    Ok(move || {
+        let chain = sidering_policy::accept(black_box(&snapshot), black_box(&listener), black_box(&facts));
+        black_box(chain.is_ok_and(|chain| chain.matches.destination_port == Some(6000)));
+    })
 }
 
 fn capture() -> CaptureListeners {

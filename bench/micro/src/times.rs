@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use crate::{Result, policies, policy};
+use crate::{Result, mesh, policies, policy};
 
 const BATCHES: usize = 301;
 const BATCH: usize = 1000;
 
 pub fn print() -> Result {
     println!("accept         {:>6} ns", median(policy::accept()?));
+    println!("accept-mesh    {:>6} ns", median(mesh::accept()?));
     println!("authorize-10   {:>6} ns", median(policies::authorize(10)?));
     println!("authorize-1000 {:>6} ns", median(policies::authorize(1000)?));
     Ok(())

@@ -19,7 +19,7 @@ pub struct Needs {
 /// ClientHello is then [`Transport::Raw`], like anything else.
 pub fn needs(listener: &Listener, destination: Destination) -> Needs {
     let mut needs = Needs::default();
-    for chain in towards(listener, destination) {
+    for chain in listener.chains.towards(destination) {
         let matches = &chain.matches;
         needs.tls |= matches.transport == Some(Transport::Tls) || !matches.server_names.is_empty();
         needs.http |= matches.transport != Some(Transport::Tls) && !matches.application_protocols.is_empty();
@@ -46,20 +46,8 @@ fn is_own_port(listener: &Listener, port: u16) -> bool {
     listener.captures && matches!(&listener.bind, BindAddress::Tcp(address) if address.port() == port)
 }
 
-/// The chains of that very port, or those of any port where it has none; among them likewise by address.
-fn towards(listener: &Listener, destination: Destination) -> impl Iterator<Item = &Arc<Chain>> + Clone {
-    let own = |chain: &Arc<Chain>| chain.matches.destination_port == Some(destination.0.port());
-    let port = listener.chains.iter().any(own).then_some(destination.0.port());
-    let of_port = listener.chains.iter().filter(move |chain| chain.matches.destination_port == port);
-
-    let address = destination.0.ip().to_canonical();
-    let lists = move |chain: &&Arc<Chain>| chain.matches.destinations.contains(&address);
-    let listed = of_port.clone().any(|chain| lists(&chain));
-    of_port.filter(move |chain| if listed { lists(chain) } else { chain.matches.destinations.is_empty() })
-}
-
 fn most_specific<'a>(listener: &'a Listener, facts: &Facts) -> Option<&'a Arc<Chain>> {
-    let candidates = towards(listener, facts.destination);
+    let candidates = listener.chains.towards(facts.destination);
 
     let name_rank =
         |chain: &Arc<Chain>| server_name_rank(&chain.matches.server_names, facts.server_name.as_deref());
@@ -94,7 +82,7 @@ fn server_name_rank(names: &[Arc<str>], server_name: Option<&str>) -> Option<usi
 /// Says why no chain was found, and whose decision that is.
 fn refusal(listener: &Listener, facts: &Facts) -> Refusal {
     let port = facts.destination.0.port();
-    let mut chains = towards(listener, facts.destination);
+    let mut chains = listener.chains.towards(facts.destination);
     let Some(first) = chains.clone().next() else {
         return Refusal::NoChain { port, origin: listener.origin.clone() };
     };

@@ -7,6 +7,7 @@ mod accept;
 #[cfg(test)]
 mod allocation;
 mod authorize;
+mod chains;
 mod cluster;
 mod dial;
 mod evaluate;
@@ -28,6 +29,7 @@ pub use accept::{Needs, accept, needs};
 pub use authorize::{
     Authorization, HeaderLookup, Permit, RequestFacts, authorize, authorize_tcp, dry_run, dry_run_tcp,
 };
+pub use chains::Chains;
 pub use cluster::{
     Address, BalancerKind, ClientCertificate, Cluster, Discovery, Endpoint, Inside, Sni, Trust, UpstreamAlpn,
     UpstreamTls,

@@ -37,7 +37,7 @@ pub(crate) fn listener(chains: Vec<Arc<Chain>>) -> Listener {
         bind: BindAddress::Tcp(address("0.0.0.0:15006")),
         direction: Direction::Inbound,
         captures: true,
-        chains,
+        chains: chains.into(),
         detection_timeout: None,
         origin: origin("listener"),
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use sidering_identity::{SpiffeId, TrustDomain};
 
-use crate::{Authorization, Cluster, Origin, PathNormalization, RouteTable, Transport, WeightedCluster};
+use crate::{
+    Authorization, Chains, Cluster, Origin, PathNormalization, RouteTable, Transport, WeightedCluster,
+};
 
 /// Counts publishes: grows by one with each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,7 +70,7 @@ pub struct Listener {
     /// A capture listener: the destination is SO_ORIGINAL_DST, and traffic aimed at its own port is refused.
     pub captures: bool,
     /// Candidates; `accept` picks the most specific (port, then server name, transport, application protocols).
-    pub chains: Vec<Arc<Chain>>,
+    pub chains: Chains,
     /// How long to wait for the client's first bytes; `None` waits for ever (Istio's default).
     pub detection_timeout: Option<Duration>,
     /// The resource that made it.

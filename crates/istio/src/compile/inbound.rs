@@ -110,7 +110,7 @@ impl Compiler<'_> {
             bind,
             direction: Direction::Inbound,
             captures: false,
-            chains: self.chains(&port, rules),
+            chains: self.chains(&port, rules).into(),
             detection_timeout: effective.mesh.protocol_detection_timeout,
             origin,
         });
@@ -205,7 +205,7 @@ impl Compiler<'_> {
             bind: BindAddress::Tcp(bind),
             direction: Direction::Inbound,
             captures: true,
-            chains,
+            chains: chains.into(),
             detection_timeout: self.effective.mesh.protocol_detection_timeout,
             origin,
         });

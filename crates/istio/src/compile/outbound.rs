@@ -86,7 +86,7 @@ impl Compiler<'_> {
             bind,
             direction: Direction::Outbound,
             captures: false,
-            chains,
+            chains: chains.into(),
             detection_timeout: self.effective.mesh.protocol_detection_timeout,
             origin,
         });
@@ -158,7 +158,7 @@ impl Compiler<'_> {
             bind: BindAddress::Tcp(bind),
             direction: Direction::Outbound,
             captures: true,
-            chains,
+            chains: chains.into(),
             detection_timeout: self.effective.mesh.protocol_detection_timeout,
             origin,
         });

@@ -65,7 +65,7 @@ fn listening_at(ip: [u8; 4], names: &[&str]) -> Snapshot {
             bind: BindAddress::Tcp((ip, 0).into()),
             direction: Direction::Inbound,
             captures: false,
-            chains: vec![chain.clone()],
+            chains: vec![chain.clone()].into(),
             detection_timeout: Some(10 * PATIENCE),
             origin: origin(),
         })
@@ -298,7 +298,7 @@ fn forward(snapshot: &mut Snapshot, application: SocketAddr) {
         direction: Direction::Inbound,
         captures: false,
         // Told apart by the first bytes, so that these are waited for.
-        chains: [listening(&["tls"]).listeners[0].chains[0].clone(), Arc::new(chain)].into(),
+        chains: vec![listening(&["tls"]).listeners[0].chains[0].clone(), Arc::new(chain)].into(),
         detection_timeout: Some(10 * PATIENCE),
         origin: origin(),
     };

@@ -12,7 +12,7 @@ use mesh::{Application, CLIENT, Client, Mode, Running, SERVER, Speaks};
 use serde_json::json;
 use sidering_http::Limits;
 use sidering_net::DriverChoice::{self, Epoll, IoUring};
-use sidering_policy::{Authorization, BindAddress, Listener, Matcher, PathPattern, Snapshot};
+use sidering_policy::{Authorization, BindAddress, Chains, Listener, Matcher, PathPattern, Snapshot};
 use sidering_proxy::{CredentialRefusal, Phase, PublishRefusal, Reason, Security};
 
 /// Each test on each driver.
@@ -338,7 +338,7 @@ fn a_port_without_a_chain_takes_nothing(driver: DriverChoice) {
     let server = Running::start(driver);
     let mut snapshot =
         mesh::inbound(Mode::Strict, Speaks::Http, Authorization::default(), application.address);
-    Arc::get_mut(&mut snapshot.listeners[0]).unwrap().chains.clear();
+    Arc::get_mut(&mut snapshot.listeners[0]).unwrap().chains = Chains::default();
     server.publish(snapshot);
     let mut stranger = Client::connect(server.address("inbound"));
     assert_eq!(stranger.rest(), "");

@@ -205,7 +205,7 @@ fn snapshot(direction: Direction, name: &str, chains: Vec<Arc<Chain>>, clusters:
         bind: BindAddress::Tcp("127.0.0.1:0".parse().unwrap()),
         direction,
         captures: false,
-        chains,
+        chains: chains.into(),
         detection_timeout: None,
         origin: origin("Sidecar", "shop/default", 1),
     };
