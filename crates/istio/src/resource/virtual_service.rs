@@ -388,12 +388,9 @@ fn read_fault(node: &Node, r: &mut Reader<'_>) -> Option<Abort> {
     // Without a percentage nothing is aborted.
     let percentage = a.get("percentage").map_or(0.0, |n| {
         let mut p = r.fields(n, "percentage");
-        let value = p.get("value");
+        let value = p.get("value").and_then(|n| read_percentage(n, r)).unwrap_or_default();
         p.done(r);
-        match value.map(|n| &n.value) {
-            Some(Value::Scalar { text, .. }) => text.parse::<f64>().unwrap_or_default(),
-            _ => 0.0,
-        }
+        value
     });
     a.later(&["grpcStatus", "http2Error"], r);
     a.done(r);
@@ -401,6 +398,18 @@ fn read_fault(node: &Node, r: &mut Reader<'_>) -> Option<Abort> {
         r.warning(abort, "`abort` for a part of the requests is decided, not executed: it has no effect yet");
     }
     status.filter(|_| percentage >= 100.0).map(|status| Abort { status })
+}
+
+fn read_percentage(node: &Node, r: &mut Reader<'_>) -> Option<f64> {
+    let number = match &node.value {
+        Value::Scalar { text, plain: true } => text.parse().ok(),
+        _ => None,
+    };
+    let percentage = number.filter(|number| (0.0..=100.0).contains(number));
+    if percentage.is_none() {
+        r.error(node, "percentage must be a number from 0 to 100");
+    }
+    percentage
 }
 
 /// The authority of `rewrite`.

@@ -278,6 +278,18 @@ fn virtual_service() {
             "route: [{destination: {host: a}}, {destination: {host: b}}]",
             Some("4:35: error: of several destinations at least one needs a `weight`"),
         ),
+        (
+            "fault: {abort: {httpStatus: 503, percentage: {value: NaN}}}, route: [{destination: {host: a}}]",
+            Some("4:81: error: percentage must be a number from 0 to 100"),
+        ),
+        (
+            "fault: {abort: {httpStatus: 503, percentage: {value: '100'}}}, route: [{destination: {host: a}}]",
+            Some("4:81: error: percentage must be a number from 0 to 100"),
+        ),
+        (
+            "fault: {abort: {httpStatus: 503, percentage: {value: 101}}}, route: [{destination: {host: a}}]",
+            Some("4:81: error: percentage must be a number from 0 to 100"),
+        ),
         ("directResponse: {status: 42}", Some("4:53: error: status 42 is out of range; write 200 to 599")),
         (
             &format!("headers: {{request: {{set: {{'a b': c}}}}}}, {route}"),
