@@ -1,12 +1,16 @@
-//! From YAML to a Snapshot: whatever the files hold, diagnostics or a Snapshot, never a panic.
+//! From YAML to a Snapshot: whatever the files hold, diagnostics or a Snapshot, never a panic, and what `parse` finds of
+//! a text it finds again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sidering_istio::{CaptureListeners, Effective, MeshConfig, Source, Workload, compile, parse};
 use sidering_policy::Position;
 
-fuzz_target!(|text: &str| {
-    let (resources, _) = parse(&[Source { file: "fuzz.yaml".into(), text }]);
+fuzz_target!(|content: &[u8]| {
+    let Ok(source) = Source::of("fuzz.yaml".into(), content) else { return };
+    MeshConfig::parse(&source, None);
+    let (resources, diagnostics) = parse(std::slice::from_ref(&source));
+    assert_eq!(parse(std::slice::from_ref(&source)).1, diagnostics);
     let workload = Workload {
         name: "orders-1".into(),
         namespace: "shop".into(),
