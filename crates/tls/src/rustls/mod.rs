@@ -21,13 +21,15 @@ use rustls::{
 };
 use sidering_identity::{Bundle, CertificateChain};
 
-use crate::{ClientParameters, ConfigFailure, Failure, ServerParameters, Version};
+use crate::{ClientParameters, ClientTrust, ConfigFailure, Failure, ServerParameters, Version};
 
 pub(crate) use session::Connection;
 use verify::ServerVerifier;
 
-/// Client sessions kept per configuration: one per name or so, eight tickets each.
+/// Client sessions kept per configuration, eight tickets for each name; the room is taken at once.
 const SESSIONS: usize = 256;
+/// Towards the mesh there is a configuration for each name.
+const MESH_SESSIONS: usize = 16;
 
 /// Two configurations that differ in their ALPN list only: rustls ends a handshake in which nothing overlaps, Envoy
 /// and BoringSSL go on without a protocol.
@@ -96,7 +98,10 @@ impl Client {
             }
             None => builder.with_no_client_auth(),
         };
-        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.resumption = Resumption::in_memory_sessions(match from.trust {
+            ClientTrust::Chain(_) => MESH_SESSIONS,
+            ClientTrust::Host(..) | ClientTrust::Unverified => SESSIONS,
+        });
         config.alpn_protocols = alpn;
         Ok(Self(Arc::new(config)))
     }
