@@ -27,8 +27,11 @@ impl Chains {
     pub(crate) fn towards(&self, destination: Destination) -> impl Iterator<Item = &Arc<Chain>> + Clone {
         let of_port = self.by_port.get(&Some(destination.0.port())).or_else(|| self.by_port.get(&None));
         let address = destination.0.ip().to_canonical();
-        let found = of_port.map(|of_port| of_port.by_address.get(&address).unwrap_or(&of_port.others));
-        found.into_iter().flatten().map(|number| &self.all[*number])
+        let numbers: &[usize] = match of_port {
+            Some(of_port) => of_port.by_address.get(&address).unwrap_or(&of_port.others),
+            None => &[],
+        };
+        numbers.iter().map(|number| &self.all[*number])
     }
 }
 
