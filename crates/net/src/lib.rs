@@ -1,6 +1,7 @@
 //! One core's world: workers, timers, listeners, streams and their two drivers; `sys/` holds all kernel work.
 //! Knows nothing above it: no TLS, no HTTP, no policy.
 
+mod ahead;
 mod core;
 mod driver;
 mod failure;

@@ -1,12 +1,14 @@
-//! Our own edge-triggered epoll set, one per core: who is ready, nothing about bytes. It holds every socket and the
-//! doorbell; under both drivers the runtime waits for its one descriptor.
+//! Our own edge-triggered epoll set, one per core: who is ready. It holds every socket and the doorbell; under both
+//! drivers the runtime waits for its one descriptor.
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use crate::Scratch;
+use crate::ahead::{Ahead, MUCH};
 use crate::core::Core;
 use crate::runtime::Direction;
 use crate::sys::epoll::Epoll;
@@ -40,6 +42,7 @@ struct Slot {
     ready: u8,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    ahead: Ahead,
 }
 
 impl Slot {
@@ -67,17 +70,19 @@ impl Set {
     pub(crate) fn turn(&self) -> bool {
         let mut wakes = self.wakes.take();
         let mut rang = false;
+        let mut scratch = Scratch::take();
         self.epoll.harvest(|events, token| match token {
             DOORBELL => rang = true,
-            _ => self.note(events, token, &mut wakes),
+            _ => self.note(events, token, &mut scratch[..MUCH], &mut wakes),
         });
+        drop(scratch);
         // Only now, and without a borrow: waking can run a destructor that drops a socket of this set.
         wakes.drain(..).for_each(Waker::wake);
         self.wakes.replace(wakes);
         rang
     }
 
-    fn note(&self, events: libc::c_int, token: u64, wakes: &mut Vec<Waker>) {
+    fn note(&self, events: libc::c_int, token: u64, buffer: &mut [u8], wakes: &mut Vec<Waker>) {
         let mut slots = self.slots.borrow_mut();
         let (index, generation) = (token as u32, (token >> 32) as u32);
         let Some(slot) = slots.all.get_mut(index as usize).filter(|slot| slot.generation == generation)
@@ -86,8 +91,13 @@ impl Set {
         };
         let told = ready_bits(events);
         slot.ready |= told;
-        if told & (READABLE | READ_CLOSED) != 0 {
-            wakes.extend(slot.reader.take());
+        if told & (READABLE | READ_CLOSED) != 0
+            && let Some(reader) = slot.reader.take()
+        {
+            if slot.ahead.receive(buffer) {
+                slot.ready &= !READABLE;
+            }
+            wakes.push(reader);
         }
         if told & (WRITABLE | WRITE_CLOSED) != 0 {
             wakes.extend(slot.writer.take());
@@ -136,7 +146,7 @@ impl Registered {
     /// Puts `fd` into the current core's set. `ready` says which directions to try before the first event.
     pub(crate) fn new(fd: OwnedFd, ready: &[Direction]) -> io::Result<Self> {
         let core = Core::current();
-        let slot = Registration::new(&core, ready);
+        let slot = Registration::new(&core, fd.as_raw_fd(), ready);
         let token = u64::from(slot.with(|slot| slot.generation)) << 32 | u64::from(slot.index);
         let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
         core.set.epoll.add(fd.as_fd(), interest, token)?;
@@ -145,7 +155,8 @@ impl Registered {
 
     pub(crate) fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
         let replaced = self.slot.with(|slot| {
-            if slot.ready & any_of(direction) != 0 {
+            let received = direction == Direction::Read && slot.ahead.has_received();
+            if received || slot.ready & any_of(direction) != 0 {
                 return Err(());
             }
             let waker = slot.waker(direction);
@@ -159,6 +170,11 @@ impl Registered {
             Ok(_) => Poll::Pending,
             Err(()) => Poll::Ready(()),
         }
+    }
+
+    /// What was received ahead of its reader.
+    pub(crate) fn ahead<T>(&self, f: impl FnOnce(&mut Ahead) -> T) -> T {
+        self.slot.with(|slot| f(&mut slot.ahead))
     }
 
     /// A call found nothing, or took all there was: wait for the next event.
@@ -204,13 +220,14 @@ fn any_of(direction: Direction) -> u8 {
 }
 
 impl Registration {
-    fn new(core: &Rc<Core>, ready: &[Direction]) -> Self {
+    fn new(core: &Rc<Core>, fd: RawFd, ready: &[Direction]) -> Self {
         let mut slots = core.set.slots.borrow_mut();
         let index = slots.free.pop().unwrap_or_else(|| {
             slots.all.push(Slot::default());
             u32::try_from(slots.all.len() - 1).expect("fewer sockets than descriptors, which are 32 bits")
         });
         let slot = &mut slots.all[index as usize];
+        slot.ahead = Ahead::of(fd);
         slot.ready =
             ready.iter().fold(0, |bits, &direction| bits | any_of(direction) & (READABLE | WRITABLE));
         Self { core: Rc::clone(core), index }
@@ -225,6 +242,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let wakers = self.with(|slot| {
             slot.generation = slot.generation.wrapping_add(1);
+            slot.ahead = Ahead::default();
             (slot.reader.take(), slot.writer.take())
         });
         self.core.set.slots.borrow_mut().free.push(self.index);

@@ -146,8 +146,12 @@ impl TcpStream {
         self.socket.poll_ready(Direction::Read, cx)
     }
 
-    /// Moves at most `length` bytes into `pipe`. What it does not find says nothing: see `Splice::fill`.
+    /// Moves at most `length` bytes into `pipe`. What it does not find says nothing: see `Splice::fill`. What was
+    /// received ahead comes first, and can only be read.
     pub(crate) fn splice_into(&self, pipe: &Pipe, length: usize) -> io::Result<usize> {
+        if self.socket.ahead(|ahead| ahead.has_received()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         pipe.splice_from(self.socket.fd(), length)
     }
 
@@ -179,7 +183,11 @@ impl AsyncRead for TcpStream {
             return Poll::Ready(Ok(()));
         }
         let socket = &mut self.get_mut().socket;
+        if let Some(received) = socket.ahead(|ahead| ahead.take(buf)) {
+            return Poll::Ready(received);
+        }
         let received = ready!(socket.poll_call(Direction::Read, cx, |fd| socket::recv(fd, buf)))?;
+        socket.ahead(|ahead| ahead.note(received));
         // A short read took all there was. An end is tracked apart, so that it cannot hide behind the last bytes.
         if received > 0 && buf.remaining() > 0 {
             socket.clear(Direction::Read);

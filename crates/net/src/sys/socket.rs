@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use socket2::{SockAddr, SockRef, Socket};
@@ -19,6 +19,15 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut ReadBuf<'_>) -> io::Result<usiz
     unsafe { buf.assume_init(received) };
     buf.advance(received);
     Ok(received)
+}
+
+/// As [`recv`], for a caller who keeps the descriptor elsewhere.
+pub(crate) fn recv_open(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the buffer lives across the call and has the length given.
+    retry(|| match unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) } {
+        ..0 => Err(io::Error::last_os_error()),
+        received => Ok(received.unsigned_abs()),
+    })
 }
 
 /// Sends once, without SIGPIPE.
