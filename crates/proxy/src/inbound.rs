@@ -130,14 +130,19 @@ impl Inbound {
 }
 
 impl Handler<Io> for Inbound {
-    async fn handle(&self, mut head: RequestHead, body: Body<Io>, responder: Responder<Io>) -> Done {
+    fn handle(
+        &self,
+        mut head: RequestHead,
+        body: Body<Io>,
+        responder: Responder<Io>,
+    ) -> impl Future<Output = Done> {
         let sender = match &self.element {
             Some(element) => Sender::MeshPeer(element),
             None => Sender::Stranger(self.connection.peer.0),
         };
         // One more try, for a kept connection that the application closed as we used it.
         let exchange = Exchange::begin(&self.connection, self.client.as_ref(), sender, &mut head, 1);
-        exchange.answer(head, body, responder).await
+        exchange.answer(head, body, responder)
     }
 
     async fn malformed(&self, why: Malformed, responder: Responder<Io>) -> Done {

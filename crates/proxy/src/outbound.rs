@@ -61,9 +61,14 @@ async fn admit(connection: &Rc<Connection>, listener: &Listener, stream: TcpStre
 struct Outbound(Rc<Connection>);
 
 impl Handler<Io> for Outbound {
-    async fn handle(&self, mut head: RequestHead, body: Body<Io>, responder: Responder<Io>) -> Done {
+    fn handle(
+        &self,
+        mut head: RequestHead,
+        body: Body<Io>,
+        responder: Responder<Io>,
+    ) -> impl Future<Output = Done> {
         let exchange = Exchange::begin(&self.0, None, Sender::Application, &mut head, RETRIES);
-        exchange.answer(head, body, responder).await
+        exchange.answer(head, body, responder)
     }
 
     async fn malformed(&self, why: Malformed, responder: Responder<Io>) -> Done {

@@ -25,6 +25,7 @@ pub(crate) struct Refused {
 pub(crate) type Stage<T> = Result<T, Box<Refused>>;
 
 impl Refused {
+    #[cold]
     pub(crate) fn new(phase: Phase, reason: Reason, detail: impl Into<String>) -> Box<Self> {
         Box::new(Self {
             reason,

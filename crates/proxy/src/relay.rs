@@ -123,14 +123,18 @@ pub(crate) async fn http(
         if let Err(refused) = connection.tunnels(upstream) {
             return Err(unanswered(request, &exchange, &upload, Cut::Revoked(refused)));
         }
-        return Ok(tunnel(request, exchange, &head, first_byte).await);
+        // Boxed: it is rare, and every exchange would keep room for it.
+        return Ok(Box::pin(tunnel(request, exchange, &head, first_byte)).await);
     }
 
-    let Request { permit: _permit, head: asked, mut body, responder } = request;
-    let mut download = responder.respond(&head, exchange.body.length());
+    // Kept for as long as anything is relayed.
+    let _permit = request.permit;
+    let mut download = request.responder.respond(&head, exchange.body.length());
     let both = poll_fn(|cx| {
         // A server may answer before it has the whole request: its response decides.
-        if let Poll::Ready(Err(Cut::Downstream(failure))) = upload.poll(cx, &mut body, &mut exchange.upload) {
+        if let Poll::Ready(Err(Cut::Downstream(failure))) =
+            upload.poll(cx, &mut request.body, &mut exchange.upload)
+        {
             return Poll::Ready(Err(Cut::Downstream(failure)));
         }
         poll_pump(cx, &mut exchange.body, &mut download).map_err(|side| match side {
@@ -146,7 +150,7 @@ pub(crate) async fn http(
     // Upstream first: an aborted download closes the connection for good.
     let client = if cut.is_none() { exchange.finish() } else { None };
     let (done, status) = (download.done(), head.status);
-    Ok(Answered { head: asked, done, status, first_byte, received, sent, client, cut })
+    Ok(Answered { head: request.head, done, status, first_byte, received, sent, client, cut })
 }
 
 /// Uploads until the final head is there; interim responses are passed on. A client that leaves ends it.
@@ -179,6 +183,7 @@ fn poll_answer(
     }
 }
 
+#[cold]
 fn unanswered(request: Request, exchange: &Exchange<Io>, upload: &Upload, why: Cut) -> Box<Unanswered> {
     let progress = exchange.progress();
     let upstream_failed = matches!(why, Cut::Upstream(_));

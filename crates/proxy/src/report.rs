@@ -132,11 +132,6 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Reports.
-    pub(crate) fn finish(mut self, end: &End) {
-        self.write(end);
-    }
-
     fn because(&mut self, reason: Reason) {
         if let Some(entry) = &mut self.entry {
             entry.reason = Some(reason);
@@ -149,7 +144,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn write(&mut self, end: &End) {
+    /// Reports: once.
+    pub(crate) fn finish(&mut self, end: &End) {
         self.open = false;
         let tally = self.connection.tally();
         if self.http {
@@ -173,7 +169,7 @@ impl Drop for Report<'_> {
     fn drop(&mut self) {
         if self.open {
             self.because(Reason::DownstreamClosed);
-            self.write(&End::default());
+            self.finish(&End::default());
         }
     }
 }

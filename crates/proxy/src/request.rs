@@ -60,9 +60,14 @@ pub(crate) struct Exchange<'a> {
 }
 
 /// Everything that acting needs.
-struct Decision {
-    permit: Permit,
-    action: Action,
+enum Decision {
+    Forward(Permit, Forward),
+    Respond { head: ResponseHead, body: Arc<str> },
+}
+
+/// Where a request goes, and on what terms.
+struct Forward {
+    cluster: Arc<Cluster>,
     response_headers: HeaderEdits,
     timeout: Option<Timeout>,
 }
@@ -71,11 +76,6 @@ struct Decision {
 struct Timeout {
     at: Instant,
     by: Origin,
-}
-
-enum Action {
-    Forward(Arc<Cluster>),
-    Respond { status: u16, body: Arc<str> },
 }
 
 impl<'a> Exchange<'a> {
@@ -94,29 +94,24 @@ impl<'a> Exchange<'a> {
         Self { connection, client, retries, report }
     }
 
-    /// Decides, then acts.
-    pub(crate) async fn answer(
+    /// Decides, then acts. Not an `async fn`: it would keep its arguments beside what it makes of them.
+    pub(crate) fn answer(
         mut self,
         mut head: RequestHead,
         body: Body<Io>,
         responder: Responder<Io>,
-    ) -> Done {
-        let decision = match self.decide(&mut head) {
-            Ok(decision) => decision,
-            Err(refused) => return self.refuse(refused, &head, responder),
-        };
-        let Decision { permit, action, response_headers, timeout } = decision;
-        match action {
-            Action::Forward(cluster) => {
-                let request = Request { permit, head, body, responder };
-                self.forward(request, &cluster, &response_headers, timeout.as_ref()).await
+    ) -> impl Future<Output = Done> {
+        let mut decided = match self.decide(&mut head) {
+            Ok(Decision::Forward(permit, forward)) => {
+                Ok((self, Request { permit, head, body, responder }, forward))
             }
-            Action::Respond { status, body } => {
-                let mut response = ResponseHead::new(status);
-                headers::edit(&mut response.headers, &response_headers);
-                let sent = body.len() as u64;
-                self.report.finish(&End { status, sent, details: Some("direct_response"), ..End::default() });
-                responder.respond_full(&response, body.as_bytes())
+            Ok(Decision::Respond { head, body }) => Err(self.respond(&head, &body, responder)),
+            Err(refused) => Err(self.refuse(refused, &head, responder)),
+        };
+        async move {
+            match decided {
+                Ok((ref mut exchange, request, ref forward)) => exchange.forward(request, forward).await,
+                Err(done) => done,
             }
         }
     }
@@ -157,35 +152,39 @@ impl<'a> Exchange<'a> {
             .map_err(|refusal| Refused::decided(&refusal))?;
 
         self.report.routed(&routed.route.name);
-        let action = match (&routed.route.action, routed.cluster) {
+        let response_headers = &routed.route.response_headers;
+        match (&routed.route.action, routed.cluster) {
             (RouteAction::Respond { status, body }, _) => {
-                Action::Respond { status: *status, body: body.clone() }
+                let mut head = ResponseHead::new(*status);
+                headers::edit(&mut head.headers, response_headers);
+                Ok(Decision::Respond { head, body: body.clone() })
             }
             (RouteAction::Forward { host, .. }, Some(cluster)) => {
                 headers::edit_request(head, &routed.route.request_headers);
                 if let Some(host) = host {
                     head.authority = Some(host.0.to_string());
                 }
-                Action::Forward(cluster.clone())
+                let by = || routed.route.origin.clone();
+                let timeout = routed.route.timeout.map(|timeout| Timeout { at: now() + timeout, by: by() });
+                let response_headers = response_headers.clone();
+                Ok(Decision::Forward(permit, Forward { cluster: cluster.clone(), response_headers, timeout }))
             }
             (RouteAction::Forward { .. }, None) => {
-                return Err(Refused::new(Phase::Route, Reason::NoCluster, "the route chose no cluster"));
+                Err(Refused::new(Phase::Route, Reason::NoCluster, "the route chose no cluster"))
             }
-        };
-        let response_headers = routed.route.response_headers.clone();
-        let by = || routed.route.origin.clone();
-        let timeout = routed.route.timeout.map(|timeout| Timeout { at: now() + timeout, by: by() });
-        Ok(Decision { permit, action, response_headers, timeout })
+        }
+    }
+
+    fn respond(&mut self, response: &ResponseHead, body: &str, responder: Responder<Io>) -> Done {
+        let (status, sent) = (response.status, body.len() as u64);
+        self.report.finish(&End { status, sent, details: Some("direct_response"), ..End::default() });
+        responder.respond_full(response, body.as_bytes())
     }
 
     /// Checks an upstream out, relays, and tries again with another connection where nothing was lost.
-    async fn forward(
-        mut self,
-        mut request: Request,
-        cluster: &Arc<Cluster>,
-        response_headers: &HeaderEdits,
-        timeout: Option<&Timeout>,
-    ) -> Done {
+    async fn forward(&mut self, mut request: Request, forward: &Forward) -> Done {
+        let Forward { cluster, response_headers, timeout } = forward;
+        let timeout = timeout.as_ref();
         let until = timeout.map(|timeout| timeout.at);
         let mut attempts = Attempts::new(self.retries, self.report.started());
         loop {
@@ -226,7 +225,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn finish(
-        mut self,
+        &mut self,
         answered: Answered,
         cluster: &Cluster,
         established: Rc<Established>,
@@ -250,7 +249,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// Records, answers with the reason's name and reports.
-    fn refuse(mut self, refused: Box<Refused>, head: &RequestHead, responder: Responder<Io>) -> Done {
+    #[cold]
+    fn refuse(&mut self, refused: Box<Refused>, head: &RequestHead, responder: Responder<Io>) -> Done {
         let refused = refused.asking(Some(line(head)));
         self.report.refused(&refused);
         let reply = Reply::of(refused.reason, is_grpc(&head.headers));
