@@ -119,6 +119,7 @@ pub async fn serve<S: Stream + 'static, H: Handler<S>>(
     let connection = h1::Connection::shared(io, limits);
     loop {
         let next = poll_fn(|cx| connection.borrow_mut().poll_request(drain, cx)).await?;
+        let under_way = h1::UnderWay::on(&connection);
         let responder = Responder { connection: connection.clone(), drain: drain.clone(), last: false };
         let Done(()) = match next {
             // Boxed: between two exchanges the connection keeps no room for one.
@@ -127,11 +128,12 @@ pub async fn serve<S: Stream + 'static, H: Handler<S>>(
             }
             Next::Malformed(why) => handler.malformed(why, responder).await,
             Next::End(outcome) => {
+                under_way.over();
                 h1::close(&connection).await;
                 return Ok(outcome);
             }
         };
-        if let Some(outcome) = h1::conclude(&connection).await? {
+        if let Some(outcome) = h1::conclude(under_way).await? {
             return Ok(outcome);
         }
         let exchanges = connection.borrow().exchange();

@@ -38,7 +38,7 @@ pub enum RelayFailure {
 
 /// Copies both ways until both have ended; an end on one side is passed on as an end (half-close). After an error
 /// on either side both are reset: which direction learns of a peer's reset is not portable, and the direction
-/// that did not must not pass its silence on as a clean end.
+/// that did not must not pass its silence on as a clean end. So they are if the future is dropped before its end.
 ///
 /// # Errors
 /// The first failure of either stream, or idleness.
@@ -50,7 +50,9 @@ pub async fn relay<A: Stream, B: Stream>(
 ) -> Result<(), RelayFailure> {
     let mut idle = idle.map(Idle::new);
     let (mut forward, mut backward) = (Half::default(), Half::default());
+    let mut ends = Ends { a, b, well: false };
     let ended = poll_fn(|cx| {
+        let Ends { a, b, .. } = &mut ends;
         let forth = forward.poll_pump(a, b, cx, &counters.forward);
         let back = backward.poll_pump(b, a, cx, &counters.backward);
         match (forth, back) {
@@ -68,11 +70,24 @@ pub async fn relay<A: Stream, B: Stream>(
         }
     })
     .await;
-    if ended.is_err() {
-        a.reset();
-        b.reset();
-    }
+    ends.well = ended.is_ok();
     ended
+}
+
+/// Both sides: reset unless they have ended well.
+struct Ends<'a, A: Stream, B: Stream> {
+    a: &'a mut A,
+    b: &'a mut B,
+    well: bool,
+}
+
+impl<A: Stream, B: Stream> Drop for Ends<'_, A, B> {
+    fn drop(&mut self) {
+        if !self.well {
+            self.a.reset();
+            self.b.reset();
+        }
+    }
 }
 
 /// One direction.

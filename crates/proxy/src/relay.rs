@@ -19,8 +19,8 @@ use crate::refused::{Refused, Stage};
 use crate::upstream::Established;
 use crate::{Phase, Reason};
 
-/// Both ways until both have ended; half-close is passed on. On failure both are aborted: neither side may take what
-/// it has for the whole.
+/// Both ways until both have ended; half-close is passed on. On failure both are reset: neither side may take what it
+/// has for the whole.
 pub(crate) async fn tcp(
     connection: &Connection,
     _permit: Permit,
@@ -29,15 +29,8 @@ pub(crate) async fn tcp(
     idle: Option<Duration>,
     counters: &Counters,
 ) -> Stage<()> {
-    let ended = {
-        let relaying = pin!(sidering_net::relay(downstream, upstream, idle, counters));
-        connection.unless_aborted(relaying).await.and_then(|ended| ended.map_err(|why| broken(&why)))
-    };
-    if ended.is_err() {
-        downstream.reset();
-        upstream.reset();
-    }
-    ended
+    let relaying = pin!(sidering_net::relay(downstream, upstream, idle, counters));
+    connection.unless_aborted(relaying).await?.map_err(|why| broken(&why))
 }
 
 fn broken(why: &RelayFailure) -> Box<Refused> {

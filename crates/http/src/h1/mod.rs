@@ -14,4 +14,4 @@ mod target;
 mod write;
 
 pub(crate) use connection::{Connection, Shared};
-pub(crate) use server::{Next, close, conclude};
+pub(crate) use server::{Next, UnderWay, close, conclude};

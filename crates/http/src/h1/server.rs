@@ -180,32 +180,57 @@ impl<S: Stream> Connection<S> {
     }
 }
 
+/// An exchange that has begun. Dropped before its response was delivered it resets the connection: what the client got
+/// of a body that ends with the connection would else pass for all of it.
+pub(crate) struct UnderWay<'a, S: Stream>(&'a Shared<S>);
+
+impl<'a, S: Stream> UnderWay<'a, S> {
+    pub(crate) fn on(connection: &'a Shared<S>) -> Self {
+        Self(connection)
+    }
+
+    /// Nothing of it is missing.
+    pub(crate) fn over(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<S: Stream> Drop for UnderWay<'_, S> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().reset();
+    }
+}
+
 /// Delivers the response and readies the connection for the next request. `Some` ends the connection.
 ///
 /// # Errors
 /// The client did not take the response.
-pub(crate) async fn conclude<S: Stream>(connection: &Shared<S>) -> Result<Option<Outcome>, Failure> {
-    let keep = {
-        let mut connection = connection.borrow_mut();
-        match connection.after() {
-            After::Upgraded => return Ok(Some(Outcome::Upgraded)),
-            After::Abort => {
-                connection.reset();
-                if let Some(failure) = connection.broken() {
-                    return Err(failure);
-                }
-                let malformed = connection.malformed();
-                return Ok(Some(malformed.map_or(Outcome::Aborted, Outcome::Malformed)));
-            }
-            After::Close => false,
-            After::Keep => true,
+pub(crate) async fn conclude<S: Stream>(under_way: UnderWay<'_, S>) -> Result<Option<Outcome>, Failure> {
+    let connection = under_way.0;
+    let after = connection.borrow().after();
+    let keep = match after {
+        After::Upgraded => {
+            under_way.over();
+            return Ok(Some(Outcome::Upgraded));
         }
+        After::Abort => {
+            let connection = connection.borrow();
+            if let Some(failure) = connection.broken() {
+                return Err(failure);
+            }
+            let malformed = connection.malformed();
+            return Ok(Some(malformed.map_or(Outcome::Aborted, Outcome::Malformed)));
+        }
+        After::Close => false,
+        After::Keep => true,
     };
     poll_fn(|cx| {
         let mut connection = connection.borrow_mut();
+        // What is held still has its length with it, and cannot pass for whole without its rest.
         if keep { connection.poll_flush(cx) } else { connection.poll_flush_now(cx) }
     })
     .await?;
+    under_way.over();
     if keep && drop_body(connection).await {
         return Ok(None);
     }

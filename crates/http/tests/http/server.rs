@@ -260,6 +260,54 @@ fn giving_up_sends_no_end() {
     assert_eq!(seen.text(), "");
 }
 
+/// A body that ends with the connection: a clean end would be the end of the body.
+const UNTIL_CLOSED: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
+
+#[test]
+fn a_connection_that_is_dropped_amid_an_exchange_is_reset() {
+    let half = With(async |_, _, responder: Responder<Script>| {
+        let mut writer = responder.respond(&ResponseHead::new(200), Length::Unknown);
+        writer.write(Bytes::from_static(b"half"));
+        poll_fn(|cx| writer.poll_flush(cx)).await.unwrap();
+        std::future::pending().await
+    });
+    let whole = With(async |_, _, responder: Responder<Script>| {
+        responder.respond_full(&ResponseHead::new(200), b"whole")
+    });
+    let (reset, text) = dropped_when_it_waits(UNTIL_CLOSED, &half);
+    assert!(reset && text.ends_with("half"), "{text}");
+    // Nothing is missing of a response that has left: a reset could overtake it.
+    for request in [UNTIL_CLOSED, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let (reset, text) = dropped_when_it_waits(request, &whole);
+        assert!(!reset && text.ends_with("whole"), "{text}");
+    }
+}
+
+/// Serves `request` until nothing moves any more and drops the connection: whether it was reset, and what was written.
+fn dropped_when_it_waits<H: sidering_http::Handler<Script>>(request: &[u8], handler: &H) -> (bool, String) {
+    run(async {
+        let (script, seen) = Script::new([Step::Bytes(request.to_vec()), Step::Stall]);
+        let (limits, drain) = (Limits::default(), Drain::new());
+        let mut serving = Box::pin(serve(script, handler, &limits, &drain));
+        poll_fn(|cx| Poll::Ready(drop(serving.as_mut().poll(cx)))).await;
+        // What was held has left at the end of the round.
+        sidering_net::yield_now().await;
+        drop(serving);
+        (seen.reset.get(), seen.text())
+    })
+}
+
+#[test]
+fn a_response_that_the_client_does_not_take_in_time_ends_in_a_reset() {
+    let whole = With(async |_, _, responder: Responder<Script>| {
+        responder.respond_full(&ResponseHead::new(200), &[b'x'; 10_000])
+    });
+    let (script, seen) = Script::new([Step::Bytes(UNTIL_CLOSED.to_vec()), Step::Stall]);
+    let outcome = served(script.taking_in_all(5_000), &whole, &impatient());
+    assert!(matches!(outcome, Err(Failure::TimedOut(Phase::Write))), "{outcome:?}");
+    assert!(seen.written.borrow().len() == 5_000 && seen.reset.get() && !seen.shut.get());
+}
+
 #[test]
 fn an_unread_body_is_drained_within_the_cap() {
     let early =

@@ -77,6 +77,8 @@ pub(crate) struct Script {
     steps: VecDeque<Step>,
     /// Bytes taken per write, with a wait between two writes; 0 takes nothing ever.
     takes: usize,
+    /// Bytes taken in all.
+    room: usize,
     wait: bool,
     /// How much was written when last asked.
     mark: usize,
@@ -89,6 +91,7 @@ impl Script {
         let script = Self {
             steps: steps.into_iter().collect(),
             takes: usize::MAX,
+            room: usize::MAX,
             wait: false,
             mark: 0,
             seen: seen.clone(),
@@ -108,6 +111,11 @@ impl Script {
 
     pub(crate) fn taking(mut self, takes: usize) -> Self {
         self.takes = takes;
+        self
+    }
+
+    pub(crate) fn taking_in_all(mut self, room: usize) -> Self {
+        self.room = room;
         self
     }
 }
@@ -160,7 +168,7 @@ impl AsyncRead for Script {
 
 impl AsyncWrite for Script {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.takes == 0 {
+        if self.takes == 0 || self.room == 0 {
             return Poll::Pending;
         }
         if self.takes < usize::MAX {
@@ -170,7 +178,8 @@ impl AsyncWrite for Script {
                 return Poll::Pending;
             }
         }
-        let taken = bytes.len().min(self.takes);
+        let taken = bytes.len().min(self.takes).min(self.room);
+        self.room -= taken;
         self.seen.written.borrow_mut().extend_from_slice(&bytes[..taken]);
         self.seen.writes.set(self.seen.writes.get() + 1);
         Poll::Ready(Ok(taken))

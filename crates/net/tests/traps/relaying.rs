@@ -172,6 +172,26 @@ on_both_drivers! {
         });
     }
 
+    fn a_relay_that_is_dropped_amid_its_bytes_resets_both(driver) {
+        run(driver, async {
+            let (mut downstream, mut upstream, mut client, mut server) = ends().await;
+            client.write_all(b"half").unwrap();
+            let counters = Counters::default();
+            let mut relaying = Box::pin(relay(&mut downstream, &mut upstream, None, &counters));
+            poll_fn(|cx| {
+                assert!(relaying.as_mut().poll(cx).is_pending());
+                if counters.forward.get() == 4 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            drop(relaying);
+            drop((downstream, upstream));
+            for peer in [&mut client, &mut server] {
+                let mut got = Vec::new();
+                assert_eq!(peer.read_to_end(&mut got).unwrap_err().kind(), ErrorKind::ConnectionReset);
+            }
+        });
+    }
+
     /// However late this machine lets timers fire: the limit counts from the last byte.
     fn a_relay_that_moves_bytes_is_not_idle(driver) {
         run(driver, async {
