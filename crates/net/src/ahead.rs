@@ -27,6 +27,11 @@ impl Ahead {
         Self { fd, ..Self::default() }
     }
 
+    /// Whether the turn is to receive for the reader, should it wait.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.little && self.received.is_none()
+    }
+
     /// The reader has received so many bytes itself.
     pub(crate) fn note(&mut self, length: usize) {
         self.little = length < MUCH;
@@ -37,11 +42,8 @@ impl Ahead {
         self.received.is_some()
     }
 
-    /// Receives for the reader, who waits. True if that was all there is.
+    /// Receives for the reader, who waits. True if less came than there was room for.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> bool {
-        if !self.little || self.received.is_some() {
-            return false;
-        }
         match socket::recv_open(self.fd, buffer) {
             // The end stays there to be found.
             Ok(0) => false,
@@ -74,13 +76,19 @@ impl Ahead {
 mod tests {
     use std::future::poll_fn;
     use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
+    use std::time::{Duration, Instant};
 
     use socket2::SockRef;
     use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
     use super::*;
+    use crate::core::Core;
+    use crate::runtime::Direction;
+    use crate::set::{Registered, TOGETHER};
     use crate::sys::pipe::Pipe;
     use crate::{Driver, TcpStream, block_on};
 
@@ -140,6 +148,65 @@ mod tests {
             assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
         })
         .unwrap();
+    }
+
+    #[test]
+    fn what_is_behind_urgent_data_is_found_whoever_receives() {
+        block_on(Driver::Epoll, async {
+            let (mut stream, peer, _kernel) = waiting().await;
+            let mut room = [0; 2 * MUCH];
+            // The turn receives up to the mark; after much the reader does.
+            for before in [2, 2 * MUCH, 2] {
+                std::io::Write::write_all(&mut &peer, &vec![b'b'; before]).unwrap();
+                received(&stream).await;
+                while try_read(&mut stream, &mut room).is_ready() {}
+                std::io::Write::write_all(&mut &peer, b"cd").unwrap();
+                SockRef::from(&peer).send_out_of_band(b"!").unwrap();
+                std::io::Write::write_all(&mut &peer, b"ef").unwrap();
+                received(&stream).await;
+                let mut got = Vec::new();
+                while let Poll::Ready(read) = try_read(&mut stream, &mut room) {
+                    got.extend_from_slice(&room[..read.unwrap()]);
+                }
+                assert_eq!(String::from_utf8_lossy(&got), "cdef", "after {before} bytes");
+            }
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_turn_receives_for_a_limited_number() {
+        block_on(Driver::Epoll, async {
+            let mut pairs = Vec::new();
+            for _ in 0..TOGETHER + 8 {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let ours = Registered::new(ours.into(), &[]).unwrap();
+                ours.ahead(|ahead| ahead.note(1));
+                assert!(
+                    ours.poll_ready(Direction::Read, &mut Context::from_waker(Waker::noop())).is_pending()
+                );
+                std::io::Write::write_all(&mut theirs, b"x").unwrap();
+                pairs.push((ours, theirs));
+            }
+            Core::current().set.turn();
+            let received = |(ours, _): &&(Registered, UnixStream)| ours.ahead(|ahead| ahead.has_received());
+            assert_eq!(pairs.iter().filter(received).count(), TOGETHER);
+            for (ours, _) in &pairs {
+                assert!(ours.poll_ready(Direction::Read, &mut Context::from_waker(Waker::noop())).is_ready());
+            }
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_somebody_made_blocking_does_not_block() {
+        const LONG: Duration = Duration::from_secs(20);
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(LONG)).unwrap();
+        let started = Instant::now();
+        let mut ahead = Ahead::of(ours.as_raw_fd());
+        assert!(ahead.receive(&mut [0; 8]) && !ahead.has_received());
+        assert!(started.elapsed() < LONG);
     }
 
     #[test]

@@ -20,6 +20,13 @@ const WRITABLE: u8 = 2;
 const READ_CLOSED: u8 = 4;
 const WRITE_CLOSED: u8 = 8;
 
+/// A receive stops at the mark of urgent data (tcp(7)), or before an error: that it was short does not say that it took
+/// all there was. Lasts until a call finds nothing.
+const URGENT: u8 = 16;
+
+/// For how many readers a turn receives at most; the others do so themselves. A turn is to be short, whoever sends.
+pub(crate) const TOGETHER: usize = 256;
+
 const DOORBELL: u64 = u64::MAX;
 
 pub(crate) struct Set {
@@ -52,6 +59,13 @@ impl Slot {
             Direction::Write => &mut self.writer,
         }
     }
+
+    /// Less was received than there was room for.
+    fn received_short(&mut self) {
+        if self.ready & URGENT == 0 {
+            self.ready &= !READABLE;
+        }
+    }
 }
 
 impl Set {
@@ -71,9 +85,10 @@ impl Set {
         let mut wakes = self.wakes.take();
         let mut rang = false;
         let mut scratch = Scratch::take();
+        let mut receives = TOGETHER;
         self.epoll.harvest(|events, token| match token {
             DOORBELL => rang = true,
-            _ => self.note(events, token, &mut scratch[..MUCH], &mut wakes),
+            _ => self.note(events, token, &mut scratch[..MUCH], &mut receives, &mut wakes),
         });
         drop(scratch);
         // Only now, and without a borrow: waking can run a destructor that drops a socket of this set.
@@ -82,7 +97,15 @@ impl Set {
         rang
     }
 
-    fn note(&self, events: libc::c_int, token: u64, buffer: &mut [u8], wakes: &mut Vec<Waker>) {
+    /// `receives`: for how many readers the turn may still receive.
+    fn note(
+        &self,
+        events: libc::c_int,
+        token: u64,
+        buffer: &mut [u8],
+        receives: &mut usize,
+        wakes: &mut Vec<Waker>,
+    ) {
         let mut slots = self.slots.borrow_mut();
         let (index, generation) = (token as u32, (token >> 32) as u32);
         let Some(slot) = slots.all.get_mut(index as usize).filter(|slot| slot.generation == generation)
@@ -94,8 +117,11 @@ impl Set {
         if told & (READABLE | READ_CLOSED) != 0
             && let Some(reader) = slot.reader.take()
         {
-            if slot.ahead.receive(buffer) {
-                slot.ready &= !READABLE;
+            if *receives > 0 && slot.ahead.is_wanted() {
+                *receives -= 1;
+                if slot.ahead.receive(buffer) {
+                    slot.received_short();
+                }
             }
             wakes.push(reader);
         }
@@ -127,6 +153,9 @@ fn ready_bits(events: libc::c_int) -> u8 {
     if has(libc::EPOLLHUP) {
         ready |= WRITE_CLOSED;
     }
+    if has(libc::EPOLLPRI | libc::EPOLLERR) {
+        ready |= URGENT;
+    }
     ready
 }
 
@@ -148,7 +177,7 @@ impl Registered {
         let core = Core::current();
         let slot = Registration::new(&core, fd.as_raw_fd(), ready);
         let token = u64::from(slot.with(|slot| slot.generation)) << 32 | u64::from(slot.index);
-        let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        let interest = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
         core.set.epoll.add(fd.as_fd(), interest, token)?;
         Ok(Self { slot, fd })
     }
@@ -177,10 +206,21 @@ impl Registered {
         self.slot.with(|slot| f(&mut slot.ahead))
     }
 
-    /// A call found nothing, or took all there was: wait for the next event.
+    /// The reader has received so many bytes itself, into `room`.
+    pub(crate) fn received(&self, length: usize, room: usize) {
+        self.slot.with(|slot| {
+            slot.ahead.note(length);
+            // An end is tracked apart, so that it cannot hide behind the last bytes.
+            if 0 < length && length < room {
+                slot.received_short();
+            }
+        });
+    }
+
+    /// A call found nothing, or did not send all: wait for the next event.
     pub(crate) fn clear(&self, direction: Direction) {
         let open = match direction {
-            Direction::Read => READABLE,
+            Direction::Read => READABLE | URGENT,
             Direction::Write => WRITABLE,
         };
         self.slot.with(|slot| slot.ready &= !open);

@@ -186,12 +186,9 @@ impl AsyncRead for TcpStream {
         if let Some(received) = socket.ahead(|ahead| ahead.take(buf)) {
             return Poll::Ready(received);
         }
+        let room = buf.remaining();
         let received = ready!(socket.poll_call(Direction::Read, cx, |fd| socket::recv(fd, buf)))?;
-        socket.ahead(|ahead| ahead.note(received));
-        // A short read took all there was. An end is tracked apart, so that it cannot hide behind the last bytes.
-        if received > 0 && buf.remaining() > 0 {
-            socket.clear(Direction::Read);
-        }
+        socket.received(received, room);
         Poll::Ready(Ok(()))
     }
 }

@@ -21,10 +21,11 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut ReadBuf<'_>) -> io::Result<usiz
     Ok(received)
 }
 
-/// As [`recv`], for a caller who keeps the descriptor elsewhere.
+/// As [`recv`], for a caller who keeps the descriptor elsewhere. It does not wait even where somebody with another
+/// descriptor of the socket has made it blocking.
 pub(crate) fn recv_open(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the buffer lives across the call and has the length given.
-    retry(|| match unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) } {
+    retry(|| match unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) } {
         ..0 => Err(io::Error::last_os_error()),
         received => Ok(received.unsigned_abs()),
     })
