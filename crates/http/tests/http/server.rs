@@ -289,7 +289,7 @@ fn dropped_when_it_waits<H: sidering_http::Handler<Script>>(request: &[u8], hand
         let (script, seen) = Script::new([Step::Bytes(request.to_vec()), Step::Stall]);
         let (limits, drain) = (Limits::default(), Drain::new());
         let mut serving = Box::pin(serve(script, handler, &limits, &drain));
-        poll_fn(|cx| Poll::Ready(drop(serving.as_mut().poll(cx)))).await;
+        let _ = poll_fn(|cx| Poll::Ready(serving.as_mut().poll(cx))).await;
         // What was held has left at the end of the round.
         sidering_net::yield_now().await;
         drop(serving);
