@@ -17,7 +17,7 @@ pub(crate) struct Subject<'a> {
 }
 
 /// What the match of a rule brings about.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Allow,
     Deny,
@@ -132,11 +132,12 @@ impl RequestFacts<'_> {
     }
 }
 
-/// As Istio's `.*/ns/<value>/.*`: whatever `<value>` may be, a wildcard crossing slashes.
+/// As Istio's `.*/ns/<value>/.*` on the whole id: whatever `<value>` may be, a wildcard crossing slashes. Of `/ns/ns/`
+/// both begin one, and so does a trust domain of that name.
 pub(crate) fn namespaces(id: &SpiffeId) -> impl Iterator<Item = &str> {
-    const KEY: &str = "/ns/";
-    let id = id.principal();
-    id.match_indices(KEY).flat_map(|(at, _)| {
+    const KEY: &str = "ns/";
+    let id = id.as_str();
+    id.match_indices(KEY).filter(|(at, _)| id[..*at].ends_with('/')).flat_map(|(at, _)| {
         let rest = &id[at + KEY.len()..];
         rest.match_indices('/').map(|(end, _)| &rest[..end])
     })
@@ -151,4 +152,38 @@ fn is_account(id: &SpiffeId, namespace: &str, account: &str) -> bool {
         pairs.any(|pair| pair == ("ns", Some(namespace))) && pairs.any(|pair| pair == ("sa", Some(account)));
     // A key without value: not of Istio's form.
     found && pairs.all(|(_, value)| value.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::sample::{facts, origin, peer};
+    use crate::{FullRegex, Transport};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn a_namespace_is_what_istios_regular_expression_finds(
+            id in proptest::collection::vec(select(&["ns", "a", "xns", "sa"][..]), 2..7),
+            value in select(&["ns", "a", "xns", "n*", "*s", "*", "ns/ns", "ns/a", "a/ns*", "*/ns"][..]),
+            effect in select(&[Effect::Allow, Effect::Deny][..]),
+        ) {
+            let peer = peer(&id.join("/"));
+            let facts = facts(80, Transport::Tls, &[]);
+            let subject = Subject { facts: &facts, peer: Some(&peer), request: None };
+            let any = vec![Matcher::Namespace(StringMatch::parse(value))];
+            let when = vec![Clause { negated: false, any }];
+            let (sources, operations, origin) = (Vec::new(), Vec::new(), std::sync::Arc::new(origin("rule")));
+            let rule = Rule { sources, operations, when, origin };
+            let istio = FullRegex::new(&format!(".*/ns/{}/.*", value.replace('*', ".*"))).unwrap();
+            prop_assert_eq!(
+                subject.meets(&rule, effect),
+                StringMatch::Regex(istio).matches(peer.id.as_str()),
+                "{} {}", peer.id, value
+            );
+        }
+    }
 }

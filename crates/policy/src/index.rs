@@ -35,14 +35,14 @@ struct Index {
 /// Numbers of rules by texts that a value must equal, begin with or end with.
 #[derive(Debug, Default)]
 struct Texts {
-    whole: Map<Box<[u8]>, Vec<usize>>,
-    begin: Affixes,
-    end: Affixes,
+    whole: Literals,
+    begin: Literals,
+    end: Literals,
 }
 
 #[derive(Debug, Default)]
-struct Affixes {
-    /// Those that occur.
+struct Literals {
+    /// Those that occur, ascending.
     lengths: Vec<usize>,
     rules: Map<Box<[u8]>, Vec<usize>>,
 }
@@ -120,11 +120,12 @@ impl Index {
             Attribute::Account => &mut self.accounts,
             Attribute::Path => &mut self.paths,
         };
-        match part {
-            Part::Whole => texts.whole.entry(text.as_bytes().into()).or_default().push(number),
-            Part::Begin => texts.begin.add(text, number),
-            Part::End => texts.end.add(text, number),
-        }
+        let literals = match part {
+            Part::Whole => &mut texts.whole,
+            Part::Begin => &mut texts.begin,
+            Part::End => &mut texts.end,
+        };
+        literals.add(text, number);
     }
 
     fn candidates(&self, subject: &Subject<'_>, test: &mut impl FnMut(&[usize])) {
@@ -152,18 +153,23 @@ impl Texts {
             return;
         }
         for value in values().into_iter().map(str::as_bytes) {
-            self.whole.get(value).into_iter().for_each(|numbers| test(numbers));
-            self.begin.find(|length| value.get(..length), test);
-            self.end.find(|length| value.len().checked_sub(length).map(|at| &value[at..]), test);
+            for (part, literals) in self.parts() {
+                let found = literals.possible(part, value).filter_map(|text| literals.rules.get(text));
+                found.for_each(|numbers| test(numbers));
+            }
         }
     }
 
     fn all(&self) -> impl Iterator<Item = &Vec<usize>> {
-        self.whole.values().chain(self.begin.rules.values()).chain(self.end.rules.values())
+        self.parts().into_iter().flat_map(|(_, literals)| literals.rules.values())
+    }
+
+    fn parts(&self) -> [(Part, &Literals); 3] {
+        [(Part::Whole, &self.whole), (Part::Begin, &self.begin), (Part::End, &self.end)]
     }
 }
 
-impl Affixes {
+impl Literals {
     fn add(&mut self, text: &str, number: usize) {
         if let Err(at) = self.lengths.binary_search(&text.len()) {
             self.lengths.insert(at, text.len());
@@ -171,9 +177,19 @@ impl Affixes {
         self.rules.entry(text.as_bytes().into()).or_default().push(number);
     }
 
-    fn find<'v>(&self, affix: impl Fn(usize) -> Option<&'v [u8]>, test: &mut impl FnMut(&[usize])) {
-        let affixes = self.lengths.iter().map_while(|length| affix(*length));
-        affixes.filter_map(|text| self.rules.get(text)).for_each(|numbers| test(numbers));
+    /// What of a value may be one of them, by its length. The client chooses the value: no more of it is hashed than
+    /// the rules have of text.
+    fn possible<'v>(&'v self, part: Part, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
+        let fitting = self.lengths.partition_point(|length| *length <= value.len());
+        let shortest = if part == Part::Whole {
+            self.lengths.partition_point(|length| *length < value.len())
+        } else {
+            0
+        };
+        self.lengths[shortest..fitting].iter().map(move |length| match part {
+            Part::End => &value[value.len() - length..],
+            Part::Whole | Part::Begin => &value[..*length],
+        })
     }
 }
 

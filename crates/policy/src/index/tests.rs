@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::Rules;
+use super::{Literals, Part, Rules};
 use crate::evaluate::{Effect, Subject};
 use crate::sample::{facts, origin, peer};
 use crate::{
@@ -15,8 +15,17 @@ use crate::{
 };
 
 /// Ids and the parts of them that rules ask for; short, so that they meet often.
-const IDS: &[&str] =
-    &["td/ns/a/sa/b", "td/ns/a/sa/c", "td/ns/b/sa/b", "td/ns/a/t/x/sa/b", "td/sa/b/ns/a", "other/a"];
+const IDS: &[&str] = &[
+    "td/ns/a/sa/b",
+    "td/ns/a/sa/c",
+    "td/ns/b/sa/b",
+    "td/ns/a/t/x/sa/b",
+    "td/sa/b/ns/a",
+    "other/a",
+    "td/ns/ns/sa/b",
+    "td/ns/ns/a/sa/b",
+    "ns/ns/ns/sa/ns",
+];
 const PATHS: &[&str] = &["/", "/a", "/a/b", "/a/b/c", "/b", "/a.png", ""];
 const METHODS: &[&str] = &["GET", "PUT"];
 
@@ -43,7 +52,7 @@ fn matcher() -> impl Strategy<Value = Matcher> {
         3 => text(IDS).prop_map(Matcher::Principal),
         3 => text(PATHS).prop_map(|value| Matcher::Path(PathPattern::Plain(value))),
         1 => template().prop_map(|value| Matcher::Path(PathPattern::Template(value))),
-        2 => text(&["a", "b", "a/t/x"]).prop_map(Matcher::Namespace),
+        2 => text(&["a", "b", "a/t/x", "ns", "ns/a"]).prop_map(Matcher::Namespace),
         2 => (select(&["a", "b"][..]), select(&["b", "c"][..]))
             .prop_map(|(namespace, account)| Matcher::ServiceAccount(namespace.into(), account.into())),
         1 => text(METHODS).prop_map(Matcher::Method),
@@ -72,6 +81,27 @@ fn rule() -> impl Strategy<Value = Rule> {
         when,
         origin: Arc::new(origin("rule")),
     })
+}
+
+#[test]
+fn no_more_of_a_value_is_looked_up_than_rules_have_of_text() {
+    let mut literals = Literals::default();
+    ["/ab", "/ef", "/abcd"].into_iter().enumerate().for_each(|(number, text)| literals.add(text, number));
+    let long = "/".repeat(60_000);
+    for (value, part, expected) in [
+        (&*long, Part::Whole, &[][..]),
+        (&*long, Part::Begin, &["///", "/////"]),
+        (&*long, Part::End, &["///", "/////"]),
+        ("/xy", Part::Whole, &["/xy"]),
+        ("/xyz", Part::Whole, &[]),
+        ("/xyz", Part::Begin, &["/xy"]),
+        ("/xyz", Part::End, &["xyz"]),
+        ("", Part::Begin, &[]),
+    ] {
+        let found: Vec<&[u8]> = literals.possible(part, value.as_bytes()).collect();
+        let expected: Vec<&[u8]> = expected.iter().map(|text| text.as_bytes()).collect();
+        assert_eq!(found, expected, "{:.9}", value);
+    }
 }
 
 proptest! {
