@@ -1,6 +1,6 @@
 //! Every service of the mesh with its endpoints, whatever resource declares them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -141,11 +141,8 @@ pub(crate) fn all(resources: &Resources, mesh: &MeshConfig, policies: &Policies<
 }
 
 fn join(first: &mut Service, other: Service) {
-    for port in other.ports {
-        if first.port(port.number).is_none() {
-            first.ports.push(port);
-        }
-    }
+    let mut numbers: HashSet<u16> = first.ports.iter().map(|port| port.number).collect();
+    first.ports.extend(other.ports.into_iter().filter(|port| numbers.insert(port.number)));
     first.endpoints.extend(other.endpoints);
     first.subject_alt_names.extend(other.subject_alt_names);
 }
