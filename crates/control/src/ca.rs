@@ -17,7 +17,7 @@ use sidering_identity::{Bundle, CertificateChain, SpiffeId, TrustDomain};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::pem;
+use crate::{pem, read_file};
 
 /// Life of the CA's own certificate.
 pub const CA_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -107,12 +107,14 @@ impl CertificateAuthority {
     /// [`CaFailure::File`] and [`CaFailure::Content`].
     pub fn open(directory: &Path) -> Result<Self, CaFailure> {
         let (certificate_path, key_path) = (directory.join("ca.pem"), directory.join("ca.key"));
-        let certificate_pem = fs::read(&certificate_path).map_err(at(&certificate_path))?;
-        let key_pem = Zeroizing::new(fs::read_to_string(&key_path).map_err(at(&key_path))?);
+        let certificate_pem = read_file(&certificate_path).map_err(at(&certificate_path))?;
+        let key_pem = read_file(&key_path).map_err(at(&key_path))?;
         let wrong = |path: &Path, problem: String| CaFailure::Content { path: path.to_owned(), problem };
+        let key_pem = std::str::from_utf8(&key_pem)
+            .map_err(|_| wrong(&key_path, "no private key: not PEM".to_owned()))?;
         let roots =
             pem::certificates(&certificate_pem).map_err(|problem| wrong(&certificate_path, problem))?;
-        let key = KeyPair::from_pem(&key_pem)
+        let key = KeyPair::from_pem(key_pem)
             .map_err(|error| wrong(&key_path, format!("no private key: {error}")))?;
         let own = roots.iter().find(|root| pem::has_public_key(root, &key)).ok_or_else(|| {
             wrong(&key_path, format!("does not fit any certificate of {}", certificate_path.display()))

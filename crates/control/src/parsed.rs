@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sidering_istio::{Diagnostic, Findings, Parsed, Resources, join};
+use zeroize::Zeroizing;
 
 use crate::resources::{LoadFailure, source};
 
@@ -14,7 +15,7 @@ pub(crate) struct ParsedFiles(Vec<Arc<File>>);
 
 struct File {
     name: Arc<str>,
-    content: Vec<u8>,
+    content: Zeroizing<Vec<u8>>,
     parsed: Parsed,
 }
 
@@ -25,7 +26,7 @@ impl ParsedFiles {
     /// One of them is empty, or no text.
     pub(crate) fn read(
         &mut self,
-        contents: Vec<(PathBuf, Vec<u8>)>,
+        contents: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
     ) -> Result<(Resources, Vec<Diagnostic>), LoadFailure> {
         let before: HashMap<&str, &Arc<File>> = self.0.iter().map(|file| (&*file.name, file)).collect();
         let mut findings = Findings::default();
@@ -55,7 +56,7 @@ mod tests {
     #[test]
     fn only_what_has_changed_is_parsed_again() {
         let set = |files: &[(&str, &str)]| {
-            files.iter().map(|(path, text)| (path.into(), text.as_bytes().to_vec())).collect()
+            files.iter().map(|(path, text)| (path.into(), text.as_bytes().to_vec().into())).collect()
         };
         let mut files = ParsedFiles::default();
         files.read(set(&[("a", "# 1"), ("b", "# 2"), ("c", "# 3")])).unwrap();
@@ -69,16 +70,19 @@ mod tests {
 
     #[test]
     fn what_was_found_in_a_file_is_found_again() {
-        let gateway = |name| {
+        let gateway = |name| -> Zeroizing<Vec<u8>> {
             let api = "networking.istio.io/v1";
-            format!("apiVersion: {api}\nkind: Gateway\nmetadata: {{name: {name}}}\n").into_bytes()
+            format!("apiVersion: {api}\nkind: Gateway\nmetadata: {{name: {name}}}\n").into_bytes().into()
         };
         let policy = b"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n\
                        spec: {action: DENI}\n";
         let mut files = ParsedFiles::default();
         let mut found = |last| {
-            let set =
-                vec![("a".into(), gateway("a")), ("b".into(), policy.to_vec()), ("c".into(), gateway(last))];
+            let set = vec![
+                ("a".into(), gateway("a")),
+                ("b".into(), policy.to_vec().into()),
+                ("c".into(), gateway(last)),
+            ];
             let (_, diagnostics) = files.read(set.clone()).unwrap();
             assert_eq!(diagnostics, ParsedFiles::default().read(set).unwrap().1);
             diagnostics.iter().map(Diagnostic::is_error).collect::<Vec<_>>()
@@ -92,7 +96,8 @@ mod tests {
         let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {}\n";
         let mut files = ParsedFiles::default();
         for _ in 0..2 {
-            let twice = vec![("a".into(), text.into()), ("a".into(), text.into())];
+            let content: Zeroizing<Vec<u8>> = text.as_bytes().to_vec().into();
+            let twice = vec![("a".into(), content.clone()), ("a".into(), content)];
             let (_, diagnostics) = files.read(twice).unwrap();
             assert!(
                 diagnostics.iter().any(|d| d.message.contains("already defined at a:1:1")),

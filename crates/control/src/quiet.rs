@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use zeroize::Zeroizing;
+
 /// How long files must have been left alone before they count.
 pub const QUIET: Duration = Duration::from_millis(100);
 /// Rounds after which a set that never rests is an error. With the usual quiet period: ten seconds.
@@ -49,7 +51,7 @@ struct Stat {
 /// Files with their contents, in the order listed; of a directory, by name.
 #[derive(Debug)]
 pub(crate) struct Files {
-    pub contents: Vec<(PathBuf, Vec<u8>)>,
+    pub contents: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
     pub fingerprint: Fingerprint,
 }
 
@@ -84,7 +86,7 @@ pub(crate) async fn read(paths: Vec<PathBuf>, quiet: Duration) -> Result<Files, 
 }
 
 /// The same without waiting, for a look at files that nobody acts on.
-pub(crate) fn read_now(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Vec<u8>)>, Unreadable> {
+pub(crate) fn read_now(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Zeroizing<Vec<u8>>)>, Unreadable> {
     fingerprint(paths)?.read()
 }
 
@@ -108,12 +110,13 @@ impl Fingerprint {
         self.0.iter().filter(|(_, stat)| stat.directory).map(|(path, _)| path.as_path())
     }
 
-    fn read(&self) -> Result<Vec<(PathBuf, Vec<u8>)>, Unreadable> {
+    fn read(&self) -> Result<Vec<(PathBuf, Zeroizing<Vec<u8>>)>, Unreadable> {
         let mut total = 0;
         let files = self.0.iter().filter(|(_, stat)| !stat.directory);
         files
-            .map(|(path, _)| {
-                let content = read_file(path).map_err(|error| unreadable(path, describe(&error)))?;
+            .map(|(path, stat)| {
+                let content = if stat.regular { read_file(path) } else { read_stream(path) };
+                let content = content.map_err(|error| unreadable(path, describe(&error)))?;
                 total += content.len();
                 if total > MAX_TOTAL {
                     let problem =
@@ -138,17 +141,47 @@ impl Fingerprint {
     }
 }
 
-/// A file's content, unless it is larger than any configuration.
+/// A file's content, in one allocation that is wiped when dropped: it may be a private key.
 ///
 /// # Errors
-/// It cannot be read, or holds more than 10 MiB.
-pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 10 MiB; split the file"));
+/// It cannot be read, is no regular file (a pipe could be waited for for ever), or holds more than 10 MiB.
+pub fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let regular = |metadata: fs::Metadata| match metadata.file_type() {
+        kind if kind.is_file() => Ok(metadata),
+        kind if kind.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory; name a file")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file; name one that is")),
+    };
+    // Before it is opened, since that may wait; and once more, since it may have been replaced.
+    regular(fs::metadata(path)?)?;
+    let mut file = File::open(path)?;
+    let size = regular(file.metadata()?)?.len();
+    if size > MAX_BYTES {
+        return Err(too_large());
     }
+    // What is added meanwhile is a change, which will be read then.
+    let mut content = Zeroizing::new(vec![0; usize::try_from(size).map_err(|_| too_large())?]);
+    let mut filled = 0;
+    while filled < content.len() {
+        match file.read(&mut content[filled..]) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    content.truncate(filled);
     Ok(content)
+}
+
+/// What a pipe brings until its end.
+fn read_stream(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut content = Zeroizing::new(Vec::new());
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_BYTES { Err(too_large()) } else { Ok(content) }
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, "larger than 10 MiB; split the file")
 }
 
 enum Attempt {
@@ -230,5 +263,30 @@ impl Stat {
             modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
             changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_read_and_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+        let content = read_file(&at("link")).unwrap();
+        assert_eq!((content.as_slice(), content.capacity()), (&b"text"[..], 4));
+        for (path, problem) in [
+            (at("pipe"), "not a regular file; name one that is"),
+            ("/dev/zero".into(), "not a regular file; name one that is"),
+            (at("."), "a directory; name a file"),
+        ] {
+            assert_eq!(read_file(&path).unwrap_err().to_string(), problem);
+        }
+        fs::File::create(at("large")).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        assert_eq!(read_file(&at("large")).unwrap_err().to_string(), "larger than 10 MiB; split the file");
     }
 }

@@ -240,7 +240,11 @@ fn compile_files(
     let read = |path: &Path| {
         let path = inputs.base.join(path);
         named.borrow_mut().push(Named::now(path.clone()));
-        quiet::read_file(&path).map_err(|error| format!("{}: {error}", path.display()))
+        let content = quiet::read_file(&path);
+        // Moved out, not copied.
+        content
+            .map(|mut content| std::mem::take(&mut *content))
+            .map_err(|error| format!("{}: {error}", path.display()))
     };
     let outcome = parsed
         .read(files.contents)

@@ -127,7 +127,8 @@ pub(crate) fn socket_of(config: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn content_of(path: &Path) -> Result<Vec<u8>, String> {
-    read_file(path).map_err(|error| format!("{}: {error}", path.display()))
+    let content = read_file(path).map_err(|error| format!("{}: {error}", path.display()));
+    content.map(|mut content| std::mem::take(&mut *content))
 }
 
 fn text_of<'a>(path: &Path, content: &'a [u8]) -> Result<&'a str, String> {
