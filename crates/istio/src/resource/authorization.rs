@@ -119,7 +119,8 @@ pub(crate) fn parse(document: &Node, r: &mut Reader<'_>) -> Option<Authorization
     Some(policy)
 }
 
-fn read_targets(f: &mut Fields<'_>, selector: Option<&Node>, r: &mut Reader<'_>) -> bool {
+/// Gateways and waypoints that it is for. Is there any? Of RequestAuthentication, too.
+pub(super) fn read_targets(f: &mut Fields<'_>, selector: Option<&Node>, r: &mut Reader<'_>) -> bool {
     let single = f.get("targetRef");
     let several = f.get("targetRefs");
     for n in single.iter().chain(&several) {

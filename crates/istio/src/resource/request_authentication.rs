@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::authorization::read_targets;
 use super::meta::{Labels, Meta, envelope, read_selector};
 use crate::read::Reader;
 use crate::yaml::Node;
@@ -33,13 +34,7 @@ pub(crate) fn parse(document: &Node, r: &mut Reader<'_>) -> Option<RequestAuthen
     let mut f = r.fields(spec, "RequestAuthentication spec");
     let selector = f.get("selector");
     policy.selector = selector.map(|n| read_selector(n, r)).unwrap_or_default();
-    for name in ["targetRef", "targetRefs"] {
-        let Some(n) = f.get(name) else { continue };
-        policy.targeted = true;
-        if selector.is_some() {
-            r.error(n, "selector and targetRef exclude each other; keep one of them");
-        }
-    }
+    policy.targeted = read_targets(&mut f, selector, r);
     if let Some(n) = f.get("jwtRules") {
         for rule in r.list(n, "jwtRules") {
             policy.rules.extend(read_rule(rule, r));

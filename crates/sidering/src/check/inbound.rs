@@ -170,7 +170,9 @@ fn split(claims: &Claims, effective: &Effective) -> Claims {
         if let Some(claim) = claims.get_mut(&*name)
             && let Claim::Text(words) = claim
         {
-            *claim = Claim::List(words.split_whitespace().map(str::to_owned).collect());
+            // As Envoy: other white space belongs to a word.
+            let words = words.split(' ').filter(|word| !word.is_empty());
+            *claim = Claim::List(words.map(str::to_owned).collect());
         }
     }
     claims
