@@ -137,7 +137,8 @@ impl Findings {
 
     /// Finds the same once more, if it is settled and there is room.
     pub(crate) fn repeat(&mut self, found: &Found) -> bool {
-        let has_room = self.warnings.first.len() + found.warnings.len() <= MOST && self.has_room();
+        let has_room = self.warnings.first.len() + found.warnings.len() <= MOST
+            && self.regexes + found.regexes <= REGEX_ROOM;
         if found.settled && has_room {
             self.warnings.first.extend_from_slice(&found.warnings);
             self.take_room(found.regexes);
@@ -174,5 +175,21 @@ impl fmt::Display for Severity {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.position, self.severity, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_again_takes_its_room_again() {
+        let mut findings = Findings::default();
+        let before = findings.mark();
+        findings.take_room(REGEX_ROOM / 2 + 1);
+        let found = findings.since(&before);
+        let mut again = Findings::default();
+        assert!(again.repeat(&found) && again.has_room());
+        assert!(!again.repeat(&found) && again.has_room());
     }
 }

@@ -17,6 +17,7 @@ mod matcher;
 mod origin;
 mod path;
 mod pick;
+mod re2;
 mod refusal;
 mod route;
 mod rule;

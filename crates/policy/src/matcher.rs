@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::re2::translated;
+
 /// A test of one string, case sensitive.
 #[derive(Clone, Debug)]
 pub enum StringMatch {
@@ -36,11 +38,12 @@ impl FullRegex {
     /// # Errors
     /// Why not, in a line for people.
     pub fn new(pattern: &str) -> Result<Self, String> {
+        let pattern = translated(pattern)?;
         let mut found = Err(String::new());
         for room in ROOMS {
             // Alone first: `a)|(b` would be legal, and unanchored, within the group.
-            let whole = format!(r"\A(?:{})\z", ascii_classes(pattern));
-            let built = built(&ascii_classes(pattern), room).and_then(|_| built(&whole, room));
+            let whole = format!(r"\A(?:{pattern})\z");
+            let built = built(&pattern, room).and_then(|_| built(&whole, room));
             found = match built {
                 Ok(regex) => return Ok(Self { regex, room }),
                 Err(regex::Error::CompiledTooBig(_)) => {
@@ -69,34 +72,6 @@ impl FullRegex {
 
 fn built(pattern: &str, room: usize) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).size_limit(room).build()
-}
-
-/// RE2 means ASCII by `\d`, `\w` and `\s`; those of all scripts would also take a hundred times the room.
-fn ascii_classes(pattern: &str) -> String {
-    let mut ascii = String::with_capacity(pattern.len());
-    let mut rest = pattern.chars();
-    while let Some(c) = rest.next() {
-        ascii.push(c);
-        if c != '\\' {
-            continue;
-        }
-        let Some(escaped) = rest.next() else { break };
-        let class = match escaped {
-            'd' => "[0-9]",
-            'D' => "[^0-9]",
-            'w' => "[0-9A-Za-z_]",
-            'W' => "[^0-9A-Za-z_]",
-            's' => r"[\t\n\f\r\x20]",
-            'S' => r"[^\t\n\f\r\x20]",
-            other => {
-                ascii.push(other);
-                continue;
-            }
-        };
-        ascii.pop();
-        ascii.push_str(class);
-    }
-    ascii
 }
 
 impl StringMatch {
@@ -187,6 +162,28 @@ mod tests {
             (r"\\d", r"\d", "1"),
             (r".", "é", "éé"),
             (r"a\sb", "a\tb", "a\u{a0}b"),
+            (r"[a[b]", "[", "]"),
+            (r"[a&&b]", "&", "c"),
+            (r"[a~~b]", "~", "c"),
+            (r"[a-c--]", "-", "d"),
+            (r"[--a]", "A", "b"),
+            (r"[a-z&&[^b]]", "b]", "a"),
+            (r"[\d-z]", "-", "y"),
+            (r"[]a]", "]", "b"),
+            (r"[^]a]", "b", "]"),
+            (r"[[:alpha:]\]_]+", "a]_", "é"),
+            (r"[\x41-\x{43}\pN]", "B", "D"),
+            (r"[a\-c]", "-", "b"),
+            (r"[^\W\d]", "a", "1"),
+            (r"\bé\B.*|x", "x", "é"),
+            (r"a\b.é", "a é", "aaé"),
+            (r"\<a\>", "<a>", "a"),
+            (r"\Qa.(b\E+", "a.(bb", "axb"),
+            (r"(?P<n>a)(b)(?:c)(?i)d", "abcD", "abd"),
+            ("a{,2}", "a{,2}", "aa"),
+            ("a{2", "a{2", "aa"),
+            ("{a}a{2}a{1,}", "{a}aaa", "aa"),
+            (r"\C\C", "é", "a"),
         ] {
             let regex = StringMatch::Regex(FullRegex::new(pattern).unwrap());
             assert!(regex.matches(matches) && !regex.matches(others), "{pattern}");
@@ -201,9 +198,15 @@ mod tests {
         }
         for (pattern, why) in [
             ("((a{99}){99}){99}", "it takes more than 1 MiB when compiled; repeat less"),
-            ("a{2", "unclosed counted repetition"),
+            ("a{1001}", "it repeats more than 1000 times"),
+            ("(?x)a b", "RE2 has no flag `x`"),
+            ("(?-u)a", "RE2 has no flag `u`"),
+            ("[[:alfa:]]", "there is no class [:alfa:]"),
+            (r"[a-\d]", "`\\d` has no meaning at this place of a character class"),
+            (r"[\b]", "`\\b` has no meaning at this place of a character class"),
+            ("[a", "unclosed character class"),
             ("(", "unclosed group"),
-            ("\\", "incomplete escape sequence, reached end of pattern prematurely"),
+            ("\\", "nothing stands after its last `\\`"),
             (r"(a)\1", "backreferences are not supported"),
             ("(?=a)", "look-around, including look-ahead and look-behind, is not supported"),
         ] {
