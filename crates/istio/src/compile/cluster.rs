@@ -63,7 +63,7 @@ impl Compiler<'_> {
     fn service_cluster(&mut self, name: Arc<str>, target: &Target<'_>) -> Option<Cluster> {
         let Target { service, subset, port, settings } = target;
         let instances = target.instances();
-        self.multiplies(instances.len(), &service.origin)?;
+        self.multiplies(1 + instances.len(), &service.origin)?;
         let towards = self.towards(target, &instances)?;
         let rule = service.rule.as_deref();
         let side = rule.and_then(|rule| rule.endpoint_mode(*subset, *port));

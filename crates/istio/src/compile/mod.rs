@@ -16,6 +16,7 @@ use std::sync::Arc;
 use sidering_identity::{Bundle, SpiffeId};
 use sidering_policy::{BindAddress, Cluster, Listener, Map, Origin, Position, Snapshot, UpstreamTls};
 
+use crate::effective::Sum;
 use crate::{Diagnostic, Effective};
 
 /// The capture listeners of the bootstrap file, each with its line there. Without one, Sidecar resources bind their own
@@ -42,6 +43,7 @@ pub fn compile(
     let identity = compiler.identity();
     compiler.inbound();
     compiler.outbound();
+    compiler.excess();
     if !compiler.diagnostics.is_empty() {
         compiler.diagnostics.sort();
         compiler.diagnostics.dedup();
@@ -84,6 +86,7 @@ pub fn dialled(
     let mut compiler = Compiler::new(effective, &capture, files);
     let name = compiler.cluster(host, subset, port);
     let tls = compiler.tls_of(host, subset, port);
+    compiler.excess();
     if !compiler.diagnostics.is_empty() {
         compiler.diagnostics.dedup();
         return Err(compiler.diagnostics);
@@ -99,13 +102,9 @@ struct Compiler<'e> {
     listeners: Vec<Listener>,
     /// Roots that were read, by path.
     bundles: HashMap<Arc<Path>, Arc<Bundle>>,
-    /// Endpoints of all clusters and routes of all virtual hosts so far.
-    multiplied: usize,
+    sum: Sum,
     diagnostics: Vec<Diagnostic>,
 }
-
-/// Hosts, ports and subsets multiply what is written once: more than this is a mistake, or meant to do harm.
-const MOST: usize = 1_000_000;
 
 impl<'e> Compiler<'e> {
     fn new(
@@ -120,7 +119,7 @@ impl<'e> Compiler<'e> {
             clusters: Map::default(),
             listeners: Vec::new(),
             bundles: HashMap::new(),
-            multiplied: 0,
+            sum: Sum::default(),
             diagnostics: Vec::new(),
         }
     }
@@ -131,17 +130,18 @@ impl Compiler<'_> {
         self.diagnostics.push(Diagnostic::error(position.clone(), message));
     }
 
-    /// Counts endpoints and routes. `None`: there are too many, and the diagnostics say where.
+    /// Counts what is about to be made. `None`: it is too much, and the diagnostics will say where.
     fn multiplies(&mut self, more: usize, origin: &Origin) -> Option<()> {
-        self.multiplied = self.multiplied.saturating_add(more);
-        if self.multiplied > MOST {
-            let message = "with this, hosts, ports and subsets multiply to more than 1,000,000 endpoints and routes; let a Sidecar's egress name the hosts that this workload needs";
-            if self.diagnostics.last().is_none_or(|last| last.message != message) {
-                self.error(&position_of(origin), message);
-            }
-            return None;
+        self.sum.takes(more, || origin.clone()).then_some(())
+    }
+
+    fn excess(&mut self) {
+        let declared = self.effective.declared.excess().map(|origin| (origin, "with this, hosts and selectors multiply to more than 1,000,000 endpoints, addresses and ports; list fewer hosts, or select fewer workloads"));
+        let compiled = self.sum.excess().map(|origin| (origin, "with this, hosts, ports and subsets multiply to more than 1,000,000 clusters, endpoints, names, routes, matches and header edits; let a Sidecar's egress name the hosts that this workload needs"));
+        if let Some((origin, message)) = declared.or(compiled) {
+            let position = position_of(origin);
+            self.error(&position, message);
         }
-        Some(())
     }
 
     fn identity(&mut self) -> Option<SpiffeId> {

@@ -122,6 +122,10 @@ impl Compiler<'_> {
             if destinations.is_empty() {
                 continue;
             }
+            // Up to three chains.
+            if self.multiplies(3 * (1 + destinations.len()), &service.origin).is_none() {
+                break;
+            }
             let (clusters, origin) = self.tcp_clusters(service, *port, &virtual_services);
             let matches =
                 ChainMatch { destination_port: Some(number), destinations, ..ChainMatch::default() };

@@ -37,6 +37,11 @@ impl Compiler<'_> {
         let mut domains = Domains::default();
         let mut aliases: Vec<(String, Arc<VirtualHost>)> = Vec::new();
         for (service, number) in services {
+            let names = self.aliases(service);
+            // A virtual host with its route and its names.
+            if self.multiplies(3 + names.len(), &service.origin).is_none() {
+                break;
+            }
             let (routes, origin) = match by_host.most_specific(&service.hostname) {
                 Some(found) => (self.routes(found, port), found.meta.origin()),
                 None => {
@@ -47,7 +52,7 @@ impl Compiler<'_> {
             let name = format!("{}:{number}", service.hostname).into();
             let virtual_host = Arc::new(VirtualHost { name, routes, origin });
             domains.add(&service.hostname, &virtual_host);
-            aliases.extend(self.aliases(service).into_iter().map(|alias| (alias, virtual_host.clone())));
+            aliases.extend(names.into_iter().map(|alias| (alias, virtual_host.clone())));
         }
         // Hosts that are no service's: Istio takes their port to be 80.
         let names: HashSet<&str> = services.iter().map(|(service, _)| &*service.hostname).collect();
@@ -59,6 +64,9 @@ impl Compiler<'_> {
                 let is_service =
                     names.contains(&**host) || (host.starts_with('*') && services.iter().any(covers));
                 if !is_service {
+                    if self.multiplies(2, &virtual_service.meta.origin()).is_none() {
+                        break;
+                    }
                     let name = format!("{host}:{port}").into();
                     let routes = self.routes(virtual_service, port);
                     let origin = virtual_service.meta.origin();
@@ -106,7 +114,8 @@ impl Compiler<'_> {
     }
 
     fn routes(&mut self, service: &VirtualService, port: u16) -> Vec<Route> {
-        if self.multiplies(service.http.len(), &service.meta.origin()).is_none() {
+        let made = service.http.iter().map(|route| size(route)).sum();
+        if self.multiplies(made, &service.meta.origin()).is_none() {
             return Vec::new();
         }
         let numbered = (0u32..).zip(&service.http);
@@ -200,6 +209,16 @@ fn allow_any(cluster: Arc<str>, origin: &Origin) -> VirtualHost {
         routes: vec![plain_route(cluster, origin)],
         origin: origin.clone(),
     }
+}
+
+/// How much a route is made of: itself, its matches, destinations and header edits.
+fn size(route: &HttpRoute) -> usize {
+    let edits = |edits: &Edits| edits.set.len() + edits.add.len() + edits.remove.len();
+    let matches = route.matches.iter().map(|one| 1 + one.headers.len());
+    let destinations =
+        route.route.iter().map(|one| 1 + edits(&one.headers.request) + edits(&one.headers.response));
+    let own = edits(&route.headers.request) + edits(&route.headers.response);
+    1 + matches.sum::<usize>() + destinations.sum::<usize>() + own
 }
 
 /// Everything to one cluster.

@@ -5,6 +5,7 @@ mod authentication;
 mod destination;
 mod naming;
 mod service;
+mod sum;
 mod visibility;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use sidering_policy::{Map, Origin};
 pub use authentication::{Authentication, DecidedMode};
 pub(crate) use naming::{of_entry as expected_of_entry, of_rule as expected_of_rule};
 pub(crate) use service::{Instance, Service};
+pub(crate) use sum::Sum;
 
 use crate::host;
 use crate::resource::{
@@ -58,6 +60,8 @@ pub struct Effective {
     pub(crate) virtual_services: Vec<Arc<VirtualService>>,
     /// Ports of services that this workload stands behind.
     pub(crate) own_ports: BTreeMap<u16, OwnPort>,
+    /// Of the whole mesh. What is too much is not here, and refuses the load.
+    pub(crate) declared: Sum,
 }
 
 /// A workload port that some service declares.
@@ -74,7 +78,8 @@ impl Effective {
             authentication::Policies::new(&resources.peer_authentications, &mesh.root_namespace);
         let rules = destination::Rules::new(resources, mesh);
         let sidecar = visibility::sidecar_of(resources, mesh, workload);
-        let every = service::all(resources, mesh, &authentications);
+        let mut declared = Sum::default();
+        let every = service::all(resources, mesh, &authentications, &mut declared);
         let own_ports = own_ports(&every, workload);
         let virtual_services = visibility::virtual_services(resources, mesh, workload, sidecar.as_deref());
         let mut services = visibility::services(every, workload, sidecar.as_deref(), &virtual_services);
@@ -94,6 +99,7 @@ impl Effective {
             by_host,
             virtual_services,
             own_ports,
+            declared,
         }
     }
 

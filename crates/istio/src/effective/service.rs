@@ -11,6 +11,7 @@ use sidering_policy::{Address, Map, Origin, Position};
 use super::authentication::{Authentication, Policies};
 use super::destination::MergedRule;
 use super::naming;
+use super::sum::Sum;
 use crate::host::DOMAIN;
 use crate::resource::{
     EndpointAddress, KubernetesService, Labels, Meta, MtlsMode, Pod, PodTemplate, Port, Resolution,
@@ -111,15 +112,22 @@ impl Instance {
 }
 
 /// Every service, one for each host and namespace, oldest first; endpoints that several resources list are joined.
-pub(crate) fn all(resources: &Resources, mesh: &MeshConfig, policies: &Policies<'_>) -> Vec<Service> {
+/// None after the one that makes `sum` too much.
+pub(crate) fn all(
+    resources: &Resources,
+    mesh: &MeshConfig,
+    policies: &Policies<'_>,
+    sum: &mut Sum,
+) -> Vec<Service> {
     let workloads = Workloads::new(resources, policies);
-    let entries =
-        resources.service_entries.iter().map(|entry| (entry.meta.age(), of_entry(entry, mesh, &workloads)));
-    let services = resources
-        .services
-        .iter()
-        .map(|service| (service.meta.age(), vec![of_kubernetes(service, mesh, &workloads)]));
-    let mut declared: Vec<_> = entries.chain(services).collect();
+    let mut declared = Vec::new();
+    for entry in &resources.service_entries {
+        declared.push((entry.meta.age(), of_entry(entry, mesh, &workloads, sum)));
+    }
+    for service in &resources.services {
+        let service_itself = of_kubernetes(service, mesh, &workloads, sum).into_iter().collect();
+        declared.push((service.meta.age(), service_itself));
+    }
     declared.sort_by(|a, b| a.0.cmp(&b.0));
     let mut merged: Vec<Service> = Vec::new();
     let mut seen: Map<(Arc<str>, Arc<str>), usize> = Map::default();
@@ -240,7 +248,15 @@ impl<'r> Workloads<'r> {
     }
 }
 
-fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) -> Vec<Service> {
+fn of_entry(
+    entry: &ServiceEntry,
+    mesh: &MeshConfig,
+    workloads: &Workloads<'_>,
+    sum: &mut Sum,
+) -> Vec<Service> {
+    if sum.excess().is_some() {
+        return Vec::new();
+    }
     let target = |port: &Port| TargetPort::Number(port.target.unwrap_or(port.number));
     let ports: Vec<(Port, TargetPort)> =
         entry.ports.iter().map(|port| (port.clone(), target(port))).collect();
@@ -255,6 +271,15 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
         if let Some(selector) = &entry.selector {
             endpoints = workloads.selected(&entry.meta.namespace, selector, &ports);
         }
+    }
+    let each = 1
+        + endpoints.len()
+        + entry.addresses.len()
+        + entry.ports.len()
+        + entry.subject_alt_names.len()
+        + entry.export_to.len();
+    if !sum.takes(entry.hosts.len() * each, || entry.meta.origin()) {
+        return Vec::new();
     }
     let of_host = |(host, endpoints): (&Arc<str>, Vec<Arc<Instance>>)| Service {
         hostname: host.clone(),
@@ -279,15 +304,28 @@ fn of_entry(entry: &ServiceEntry, mesh: &MeshConfig, workloads: &Workloads<'_>) 
     entry.hosts.iter().zip(endpoints).map(of_host).collect()
 }
 
-fn of_kubernetes(service: &KubernetesService, mesh: &MeshConfig, workloads: &Workloads<'_>) -> Service {
+fn of_kubernetes(
+    service: &KubernetesService,
+    mesh: &MeshConfig,
+    workloads: &Workloads<'_>,
+    sum: &mut Sum,
+) -> Option<Service> {
+    if sum.excess().is_some() {
+        return None;
+    }
     let meta = &service.meta;
     let selector = service.selector.as_ref();
     let endpoints = selector.map(|selector| workloads.selected(&meta.namespace, selector, &service.ports));
+    let templates = selector.map(|s| workloads.templates(&meta.namespace, s)).unwrap_or_default();
+    let endpoints = endpoints.unwrap_or_default();
+    if !sum.takes(1 + endpoints.len() + service.ports.len() + templates.len(), || meta.origin()) {
+        return None;
+    }
     let written: Vec<Arc<str>> = match meta.annotations.get("networking.istio.io/exportTo") {
         Some(text) => text.split(',').map(|name| name.trim().into()).collect(),
         None => Vec::new(),
     };
-    Service {
+    Some(Service {
         hostname: format!("{}.{}.svc.{DOMAIN}", meta.name, meta.namespace).into(),
         namespace: meta.namespace.clone(),
         addresses: service.addresses.iter().map(|ip| IpNet::from(*ip)).collect(),
@@ -295,16 +333,16 @@ fn of_kubernetes(service: &KubernetesService, mesh: &MeshConfig, workloads: &Wor
         external: false,
         headless: service.headless,
         original_destination: service.headless,
-        endpoints: endpoints.unwrap_or_default(),
+        endpoints,
         subject_alt_names: Vec::new(),
         annotations: meta.annotations.clone(),
-        template_accounts: selector.map(|s| workloads.templates(&meta.namespace, s)).unwrap_or_default(),
+        template_accounts: templates,
         expected: Arc::default(),
         namespace_mode: MtlsMode::Permissive,
         export_to: export_to(&written, mesh),
         rule: None,
         origin: meta.origin(),
-    }
+    })
 }
 
 fn export_to(written: &[Arc<str>], mesh: &MeshConfig) -> Vec<Arc<str>> {
