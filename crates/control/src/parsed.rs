@@ -1,12 +1,12 @@
 //! Files as they were parsed last: only what has changed is parsed again. Called by `resources`.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use sidering_istio::{Diagnostic, Findings, Parsed, Resources, join};
 use zeroize::Zeroizing;
 
+use crate::quiet::Contents;
 use crate::resources::{LoadFailure, source};
 
 /// The files of the last load, by name.
@@ -24,10 +24,7 @@ impl ParsedFiles {
     ///
     /// # Errors
     /// One of them is empty, or no text.
-    pub(crate) fn read(
-        &mut self,
-        contents: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
-    ) -> Result<(Resources, Vec<Diagnostic>), LoadFailure> {
+    pub(crate) fn read(&mut self, contents: Contents) -> Result<(Resources, Vec<Diagnostic>), LoadFailure> {
         let before: HashMap<&str, &Arc<File>> = self.0.iter().map(|file| (&*file.name, file)).collect();
         let mut findings = Findings::default();
         let mut files = Vec::new();

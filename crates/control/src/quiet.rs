@@ -48,10 +48,13 @@ struct Stat {
     changed: i128,
 }
 
+/// Files by name.
+pub(crate) type Contents = Vec<(PathBuf, Zeroizing<Vec<u8>>)>;
+
 /// Files with their contents, in the order listed; of a directory, by name.
 #[derive(Debug)]
 pub(crate) struct Files {
-    pub contents: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
+    pub contents: Contents,
     pub fingerprint: Fingerprint,
 }
 
@@ -86,7 +89,7 @@ pub(crate) async fn read(paths: Vec<PathBuf>, quiet: Duration) -> Result<Files, 
 }
 
 /// The same without waiting, for a look at files that nobody acts on.
-pub(crate) fn read_now(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Zeroizing<Vec<u8>>)>, Unreadable> {
+pub(crate) fn read_now(paths: &[PathBuf]) -> Result<Contents, Unreadable> {
     fingerprint(paths)?.read()
 }
 
@@ -110,7 +113,7 @@ impl Fingerprint {
         self.0.iter().filter(|(_, stat)| stat.directory).map(|(path, _)| path.as_path())
     }
 
-    fn read(&self) -> Result<Vec<(PathBuf, Zeroizing<Vec<u8>>)>, Unreadable> {
+    fn read(&self) -> Result<Contents, Unreadable> {
         let mut total = 0;
         let files = self.0.iter().filter(|(_, stat)| !stat.directory);
         files
