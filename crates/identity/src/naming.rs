@@ -62,19 +62,28 @@ pub enum IdentityError {
 /// # Errors
 /// Every [`IdentityError`] but `Naming`.
 pub fn peer_identity(leaf_der: &[u8], domains: &[TrustDomain]) -> Result<PeerIdentity, IdentityError> {
-    let leaf = read_leaf(leaf_der)?;
-    let id = match leaf.uris.as_slice() {
-        [] => return Err(IdentityError::NoSpiffeId),
-        [uri] => SpiffeId::parse(uri).map_err(|_| IdentityError::NoSpiffeId)?,
-        many => return Err(IdentityError::ManyUris(many.len())),
-    };
-    if domains.iter().all(|domain| domain.as_str() != id.trust_domain()) {
-        return Err(IdentityError::TrustDomain {
-            id,
-            accepted: list(domains.iter().map(TrustDomain::as_str)),
-        });
+    PeerIdentity::of(read_leaf(leaf_der)?, domains)
+}
+
+impl PeerIdentity {
+    /// The same of a leaf that was read.
+    ///
+    /// # Errors
+    /// As [`peer_identity`], but for `San`.
+    pub fn of(leaf: Leaf, domains: &[TrustDomain]) -> Result<Self, IdentityError> {
+        let id = match leaf.uris.as_slice() {
+            [] => return Err(IdentityError::NoSpiffeId),
+            [uri] => SpiffeId::parse(uri).map_err(|_| IdentityError::NoSpiffeId)?,
+            many => return Err(IdentityError::ManyUris(many.len())),
+        };
+        if domains.iter().all(|domain| domain.as_str() != id.trust_domain()) {
+            return Err(IdentityError::TrustDomain {
+                id,
+                accepted: list(domains.iter().map(TrustDomain::as_str)),
+            });
+        }
+        Ok(Self { id, leaf })
     }
-    Ok(PeerIdentity { id, leaf })
 }
 
 impl ExpectedSans {

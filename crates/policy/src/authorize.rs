@@ -8,7 +8,7 @@ use sidering_identity::PeerIdentity;
 
 use crate::evaluate::{Effect, Subject};
 use crate::index::Rules;
-use crate::{Facts, Origin, Refusal, RuleSet, Token};
+use crate::{Allow, Facts, Origin, Refusal, RuleSet, Token};
 
 /// Everything that decides who may pass a chain. The default holds no policy and lets everything pass, as Istio
 /// does.
@@ -74,6 +74,15 @@ impl Authorization {
     /// What is enforced, and what is only evaluated and reported.
     pub fn new(enforced: RuleSet, dry_run: RuleSet) -> Self {
         Self { enforced: enforced.into(), dry_run: dry_run.into() }
+    }
+
+    /// What is enforced: for asking what would be if a rule were another one.
+    pub(crate) fn enforced(&self) -> RuleSet {
+        let Policies { custom, deny, allow } = &self.enforced;
+        let allow = allow
+            .as_ref()
+            .map(|allow| Allow { rules: allow.rules.all().to_vec(), policies: allow.policies.clone() });
+        RuleSet { custom: custom.all().to_vec(), deny: deny.all().to_vec(), allow }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{Origin, TlsVersion};
 
 /// A named set of endpoints with what is common to them. Pools, ejection and balancer state live in the core, keyed
 /// by cluster name and endpoint address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cluster {
     /// `outbound|PORT|SUBSET|HOST`, `inbound|PORT||`, `PassthroughCluster`, `BlackHoleCluster`.
     pub name: Arc<str>,
@@ -35,7 +35,7 @@ pub struct Cluster {
 }
 
 /// Where a cluster's endpoints come from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Discovery {
     /// Written in the configuration; may be empty.
     Static(Vec<Arc<Endpoint>>),
@@ -67,7 +67,7 @@ pub enum Address {
 }
 
 /// One upstream and how to speak to it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Where to connect.
     pub address: Address,

@@ -38,7 +38,7 @@ impl Subject<'_> {
         any(&rule.sources) && any(&rule.operations) && all(&rule.when)
     }
 
-    fn satisfies(&self, clause: &Clause, effect: Effect) -> bool {
+    pub(crate) fn satisfies(&self, clause: &Clause, effect: Effect) -> bool {
         if clause.any.is_empty() || !clause.any.iter().all(|matcher| self.can_answer(matcher)) {
             // The producer should have reduced it: ALLOW shrinks, DENY grows.
             return effect == Effect::Deny;

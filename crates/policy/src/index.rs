@@ -75,6 +75,11 @@ impl Rules {
         Self { index: Index::of(&rules), rules }
     }
 
+    /// In order.
+    pub(crate) fn all(&self) -> &[Rule] {
+        &self.rules
+    }
+
     /// The first rule that matches.
     pub(crate) fn first(&self, subject: &Subject<'_>, effect: Effect) -> Option<&Rule> {
         if self.rules.len() <= FEW { self.scan(subject, effect) } else { self.look_up(subject, effect) }

@@ -19,6 +19,7 @@ mod path;
 mod pick;
 mod re2;
 mod refusal;
+mod remedy;
 mod route;
 mod rule;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use origin::{Origin, Position};
 pub use path::{PathNormalization, normalize_path, path_of};
 pub use pick::{Load, pick};
 pub use refusal::Refusal;
+pub use remedy::{Answer, Answered, Asked, Case, Change, Remedy, remedies};
 pub use route::{
     HeaderEdit, HeaderEdits, HeaderMatch, HostRewrite, PathMatch, Route, RouteAction, RouteMatch,
     RouteRequest, RouteTable, Routed, UnknownHost, VirtualHost, WeightedCluster, route,

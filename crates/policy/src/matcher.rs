@@ -64,6 +64,11 @@ impl FullRegex {
         found
     }
 
+    /// As it was compiled: RE2's classes written out, and anchored.
+    pub(crate) fn as_str(&self) -> &str {
+        self.regex.as_str()
+    }
+
     /// An upper bound of what it takes, in bytes.
     pub fn room(&self) -> usize {
         self.room

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{Cluster, HeaderLookup, Map, Origin, Refusal, Snapshot, StringMatch, dial};
 
 /// The virtual hosts of a chain.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RouteTable {
     /// For people: `80`, `inbound|8080||`.
     pub name: Arc<str>,
@@ -34,7 +34,7 @@ pub enum UnknownHost {
 }
 
 /// The routes of some domains.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct VirtualHost {
     /// For people: `orders.shop.svc.cluster.local:8080`.
     pub name: Arc<str>,
@@ -45,7 +45,7 @@ pub struct VirtualHost {
 }
 
 /// A match and what to do then.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// As in VirtualService `http[].name`; may be empty.
     pub name: Arc<str>,
@@ -64,7 +64,7 @@ pub struct Route {
 }
 
 /// All parts must hold.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RouteMatch {
     /// The path without its query.
     pub path: Option<PathMatch>,
@@ -79,7 +79,7 @@ pub struct RouteMatch {
 }
 
 /// A test of the path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PathMatch {
     /// Exact, prefix or regex.
     pub value: StringMatch,
@@ -88,7 +88,7 @@ pub struct PathMatch {
 }
 
 /// A test of one header.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HeaderMatch {
     /// Lower case; `:method`, `:authority` (also called `host`) and `:scheme` included.
     pub name: Arc<str>,
@@ -99,7 +99,7 @@ pub struct HeaderMatch {
 }
 
 /// What a route does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum RouteAction {
     /// Forward to one of these, by weight.
     Forward {
@@ -215,7 +215,7 @@ pub fn route<'a>(
 }
 
 /// The exact name, then the longest suffix, then `*`. Case and port do not count.
-fn virtual_host<'a>(table: &'a RouteTable, authority: &str) -> Option<&'a Arc<VirtualHost>> {
+pub(crate) fn virtual_host<'a>(table: &'a RouteTable, authority: &str) -> Option<&'a Arc<VirtualHost>> {
     let host = without_port(authority);
     let host = if host.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(host.to_ascii_lowercase())
@@ -256,7 +256,7 @@ impl RouteMatch {
 }
 
 impl PathMatch {
-    fn holds(&self, path: &str) -> bool {
+    pub(crate) fn holds(&self, path: &str) -> bool {
         match &self.value {
             value @ (StringMatch::Exact(_) | StringMatch::Prefix(_)) if self.ignore_case => {
                 value.matches_ignoring_case(path)
@@ -267,7 +267,7 @@ impl PathMatch {
 }
 
 impl HeaderMatch {
-    fn holds(&self, request: &RouteRequest<'_>) -> bool {
+    pub(crate) fn holds(&self, request: &RouteRequest<'_>) -> bool {
         let matches = |text: &[u8]| self.value.as_ref().is_none_or(|value| value.matches(text));
         let found = match &*self.name {
             ":authority" | "host" => Some(matches(request.authority.as_bytes())),

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::{Origin, StringMatch};
 
 /// The rules of the policies in force, by action, already reduced to the chain's protocol.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     /// CUSTOM rules: no provider is supported, so a match is denied. Evaluated first.
     pub custom: Vec<Rule>,
@@ -19,7 +19,7 @@ pub struct RuleSet {
 }
 
 /// The ALLOW policies in force.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Allow {
     /// May be empty: then everything is denied.
     pub rules: Vec<Rule>,
@@ -28,7 +28,7 @@ pub struct Allow {
 }
 
 /// One rule of one policy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rule {
     /// Any must hold; empty holds.
     pub sources: Vec<Vec<Clause>>,
@@ -41,7 +41,7 @@ pub struct Rule {
 }
 
 /// `[not] any(matchers)`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Clause {
     /// Holds when none matches.
     pub negated: bool,
@@ -50,7 +50,7 @@ pub struct Clause {
 }
 
 /// One test of one attribute. A missing attribute never matches.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Matcher {
     /// The peer's principal, without scheme.
     Principal(StringMatch),
@@ -90,7 +90,7 @@ pub enum Matcher {
 }
 
 /// How a path is matched.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum PathPattern {
     /// Exact, prefix, suffix or presence.
     Plain(StringMatch),

@@ -22,7 +22,7 @@ pub struct Version(pub u64);
 pub type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
 /// Everything this sidecar does, as of one configuration.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Set by the publisher.
     pub version: Version,
@@ -59,7 +59,7 @@ pub enum BindAddress {
 }
 
 /// A bound address and the chains that its connections may take.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Unique; connections find their listener again by it after a publish.
     pub name: Arc<str>,
@@ -93,7 +93,7 @@ pub struct ChainMatch {
 }
 
 /// One way to handle a connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chain {
     /// For people: `inbound 8080 mtls http`.
     pub name: Arc<str>,
