@@ -7,6 +7,7 @@ mod configs;
 mod demo;
 mod downstream;
 mod envoy;
+mod explain;
 mod hostile;
 mod http;
 mod lifecycle;

@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 
 /// A record of a connection, and `rest` of it.
 pub fn record(direction: &str, phase: &str, peer: &str, destination: SocketAddr, rest: Value) -> Value {
-    let mut record =
-        json!({"direction": direction, "phase": phase, "peer": peer, "destination": destination});
+    let mut record = json!({"direction": direction, "phase": phase, "listener": "*", "peer": peer, "destination": destination});
     if let (Value::Object(record), Value::Object(rest)) = (&mut record, rest) {
         record.extend(rest);
     }
@@ -29,6 +28,9 @@ pub fn origin(kind: &str, label: &str, at: &str) -> Value {
 /// Parts that every record has, and that differ from one time to the next.
 const ALWAYS: [&str; 3] = ["id", "time", "snapshot"];
 
+/// What `explain` adds to a record; tests of their own are about it.
+const SAID: [&str; 3] = ["remedies", "refused_now", "asked_of_snapshot"];
+
 /// Asserts that `record` says exactly what is expected. In a text `*` stands for anything, alone even for a number.
 #[track_caller]
 pub(crate) fn assert_says(record: &Value, expected: &Value) {
@@ -36,6 +38,12 @@ pub(crate) fn assert_says(record: &Value, expected: &Value) {
     for part in ALWAYS {
         let value = told.as_object_mut().and_then(|told| told.remove(part));
         assert!(value.is_some_and(|value| value.as_u64() > Some(0)), "no {part}: {record:#}");
+    }
+    SAID.iter().for_each(|part| _ = told.as_object_mut().and_then(|told| told.remove(*part)));
+    // Of every connection that had begun to speak.
+    if let Some(sniffed) = told.as_object_mut().and_then(|told| told.remove("sniffed")) {
+        let known = sniffed.is_null() || ["raw", "tls"].iter().any(|kind| sniffed["transport"] == *kind);
+        assert!(known && (sniffed.is_null() || sniffed["protocols"].is_array()), "{record:#}");
     }
     assert!(says(&told, expected), "expected {expected:#}\nbut it says {record:#}");
 }

@@ -18,9 +18,9 @@ use sidering_identity::{IdentityError, Leaf, PeerIdentity};
 
 use crate::evaluate::Subject;
 use crate::{
-    Address, Chain, Cluster, Discovery, Endpoint, Facts, Filter, Listener, Load, Origin, Refusal,
-    RequestFacts, RouteAction, RouteRequest, Snapshot, Token, Trust, WeightedCluster, accept as ask_accept,
-    authorize, authorize_tcp, dial, pick, route,
+    Address, Chain, Cluster, Discovery, Endpoint, Facts, Filter, HeaderLookup, Listener, Load, Origin,
+    Refusal, RequestFacts, RouteAction, RouteRequest, Snapshot, Token, Trust, WeightedCluster,
+    accept as ask_accept, authorize, authorize_tcp, dial, pick, route,
 };
 
 /// What is known of a connection or request: all that it is decided by.
@@ -283,21 +283,24 @@ impl World {
     }
 }
 
+/// Called with every value of a header.
+type EachValue<'f> = dyn FnMut(&[u8]) + 'f;
+
 impl Asked {
-    fn header(&self) -> impl Fn(&str, &mut dyn FnMut(&[u8])) + '_ {
+    fn header(&self) -> impl Fn(&str, &mut EachValue<'_>) + '_ {
         let headers = self.headers.as_deref().unwrap_or_default();
         move |name, each| {
             headers.iter().filter(|(own, _)| own == name).for_each(|(_, value)| each(value.as_bytes()));
         }
     }
 
-    fn facts<'a>(&'a self, header: &'a dyn Fn(&str, &mut dyn FnMut(&[u8]))) -> RequestFacts<'a> {
+    fn facts<'a>(&'a self, header: HeaderLookup<'a>) -> RequestFacts<'a> {
         let Self { method, authority, path, remote_ip, .. } = self;
         RequestFacts { method, authority, path, remote_ip: *remote_ip, token: Token::Unverified, header }
     }
 
     /// Plaintext arrives as `http`, and what TLS ended is forwarded so.
-    fn route<'a>(&'a self, header: &'a dyn Fn(&str, &mut dyn FnMut(&[u8]))) -> RouteRequest<'a> {
+    fn route<'a>(&'a self, header: HeaderLookup<'a>) -> RouteRequest<'a> {
         RouteRequest {
             method: &self.method,
             authority: &self.authority,

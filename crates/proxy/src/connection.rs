@@ -14,7 +14,7 @@ use sidering_tls::Handshake;
 
 use crate::counters::Tally;
 use crate::live::{Live, Protocol};
-use crate::record::Record;
+use crate::record::{Record, SniffedText};
 use crate::refused::{Refused, Stage};
 use crate::sniff::Sniffed;
 use crate::stop::Stop;
@@ -240,13 +240,19 @@ impl Connection {
     /// Writes the record of a refusal or failure of this connection.
     pub(crate) fn refuse(&self, refused: &Refused) {
         let presented = || self.client().map(|client| (&client.identity.leaf).into());
-        let server_name = || Some(self.facts()?.server_name.as_deref()?.to_owned());
-        self.core.record(Record {
+        let facts = self.facts();
+        let sniffed = |facts: &Rc<Facts>| SniffedText {
+            transport: facts.transport,
+            protocols: facts.application_protocols.iter().map(ToString::to_string).collect(),
+        };
+        let record = Record {
             id: 0,
             time: 0,
             direction: self.direction,
             phase: refused.phase,
             reason: refused.reason,
+            listener: self.listener.to_string(),
+            sniffed: facts.as_ref().map(sniffed),
             peer: Some(self.peer.0),
             destination: Some(self.destination.0),
             upstream: refused.upstream.clone(),
@@ -256,10 +262,11 @@ impl Connection {
             origin: refused.origin.clone(),
             policies: refused.policies.clone(),
             request: refused.request.clone(),
-            server_name: server_name(),
+            server_name: facts.and_then(|facts| facts.server_name.as_deref().map(str::to_owned)),
             snapshot: self.core.live().snapshot.version.0,
             detail: refused.detail.clone(),
-        });
+        };
+        self.core.record(record.bounded());
     }
 
     /// Where this direction is counted.

@@ -28,9 +28,9 @@ mod upstream;
 mod worker;
 
 pub use options::{AccessLog, LogFormat, Options};
-pub use proxy::{CredentialRefusal, Proxy, PublishRefusal, StartFailure};
+pub use proxy::{CredentialRefusal, Proxy, PublishRefusal, Seen, StartFailure};
 pub use reason::Reason;
-pub use record::{Expected, OriginText, Phase, Presented, Record, RequestLine};
+pub use record::{Expected, OriginText, Phase, Presented, Record, RequestLine, SniffedText};
 pub use status::{
     Connections, CoreStatus, Handshakes, ListenerStatus, Metrics, Refusals, Requests, Security, Status,
 };

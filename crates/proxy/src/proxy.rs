@@ -124,6 +124,10 @@ pub enum CredentialRefusal {
     Publish(#[from] PublishRefusal),
 }
 
+/// How many records of each core somebody has seen; at first none.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(Vec<u64>);
+
 /// How long a core may take to switch.
 const SWITCH_TIME: Duration = Duration::from_secs(5);
 
@@ -266,6 +270,25 @@ impl Proxy {
         let mut records: Vec<Record> = self.0.cores.iter().flat_map(|core| core.ring.snapshot()).collect();
         records.sort_by_key(|record| (record.time, record.id));
         records
+    }
+
+    /// The records that were made since the last time, oldest first, and how many of those are not kept any more.
+    pub fn records_since(&self, last: &mut Seen) -> (Vec<Record>, u64) {
+        last.0.resize(self.0.cores.len(), 0);
+        let (mut records, mut lost) = (Vec::new(), 0);
+        for (core, seen) in self.0.cores.iter().zip(&mut last.0) {
+            let (more, made) = core.ring.after(*seen);
+            lost += (made - *seen).saturating_sub(more.len() as u64);
+            *seen = made;
+            records.extend(more);
+        }
+        records.sort_by_key(|record| (record.time, record.id));
+        (records, lost)
+    }
+
+    /// What is in force: for asking again. Does not wait for a publish.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.control().live.snapshot.clone()
     }
 
     /// Where a core should listen and does not.

@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Serialize, Serializer};
-use sidering_policy::Direction;
+use sidering_identity::Leaf;
+use sidering_policy::{Address, Answered, Asked, Case, Destination, Direction, Facts, Peer, Transport};
 
 use crate::Reason;
 
@@ -26,6 +28,10 @@ pub struct Record {
     pub phase: Phase,
     /// The row of the table.
     pub reason: Reason,
+    /// The listener that took it.
+    pub listener: String,
+    /// What its first bytes were; absent where it ended before.
+    pub sniffed: Option<SniffedText>,
     /// The downstream peer.
     pub peer: Option<SocketAddr>,
     /// Where the downstream meant to go.
@@ -50,6 +56,16 @@ pub struct Record {
     pub snapshot: u64,
     /// In words, for the operator only.
     pub detail: String,
+}
+
+/// What chains are chosen by, besides the destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SniffedText {
+    /// `raw` or `tls`.
+    #[serde(serialize_with = "transport")]
+    pub transport: Transport,
+    /// Offered by ALPN, or sniffed.
+    pub protocols: Vec<String>,
 }
 
 /// How far a connection had come.
@@ -114,6 +130,9 @@ pub struct RequestLine {
     pub host: String,
     /// Without its query.
     pub path: String,
+    /// Who the client is behind the peers that forwarded it; absent where it is the peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_ip: Option<IpAddr>,
 }
 
 /// A core's newest records. One writer, the core; any reader.
@@ -158,7 +177,97 @@ impl Ring {
 
     /// What is kept, oldest first.
     pub(crate) fn snapshot(&self) -> Vec<Record> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).newest.iter().cloned().collect()
+        self.after(0).0
+    }
+
+    /// What is kept of those that were made after the first `seen`, and how many were made by now.
+    pub(crate) fn after(&self, seen: u64) -> (Vec<Record>, u64) {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = usize::try_from(records.made.saturating_sub(seen)).unwrap_or(usize::MAX);
+        let known = records.newest.len().saturating_sub(more);
+        (records.newest.range(known..).cloned().collect(), records.made)
+    }
+}
+
+/// No text of a record is longer, in bytes: what peers send is kept a thousand times over.
+const LONGEST: usize = 2048;
+/// No list of a record is.
+const MOST: usize = 64;
+/// Stands where a text was cut off.
+const CUT: char = '…';
+
+impl Record {
+    /// Cuts off what is too much to keep.
+    pub(crate) fn bounded(mut self) -> Self {
+        if let Some(request) = &mut self.request {
+            [&mut request.method, &mut request.host, &mut request.path].into_iter().for_each(cut);
+        }
+        cut(&mut self.detail);
+        if let Some(presented) = &mut self.presented {
+            presented.names.truncate(MOST);
+            presented.names.iter_mut().for_each(cut);
+        }
+        if let Some(sniffed) = &mut self.sniffed {
+            sniffed.protocols.truncate(MOST);
+        }
+        self.expected.truncate(MOST);
+        self.policies.truncate(MOST);
+        self
+    }
+
+    /// What the deciding functions can be asked about again. `None`: it ended before anything was known.
+    pub fn case(&self) -> Option<Case> {
+        let sniffed = self.sniffed.as_ref()?;
+        let peer = self.peer?;
+        let leaf = self.presented.as_ref().map(Leaf::from);
+        let (client, server) = match self.direction {
+            Direction::Inbound => (leaf, None),
+            Direction::Outbound => (None, leaf.and_then(|leaf| self.answered(leaf))),
+        };
+        let asked = |request: &RequestLine| Asked {
+            method: request.method.clone(),
+            authority: request.host.clone(),
+            path: request.path.clone(),
+            remote_ip: request.remote_ip.unwrap_or(peer.ip()),
+            headers: None,
+        };
+        Some(Case {
+            listener: self.listener.as_str().into(),
+            facts: Facts {
+                peer: Peer(peer),
+                destination: Destination(self.destination?),
+                transport: sniffed.transport,
+                server_name: self.server_name.as_deref().map(Into::into),
+                application_protocols: sniffed.protocols.iter().map(|name| name.as_str().into()).collect(),
+            },
+            client,
+            // Rules and routes would say something else to a part of it.
+            request: self.request.as_ref().filter(|request| request.is_whole()).map(asked),
+            server,
+            decided: self.origin.as_ref().map(|origin| origin.label.clone()),
+        })
+    }
+
+    fn answered(&self, leaf: Leaf) -> Option<Answered> {
+        let upstream = self.upstream.as_deref()?;
+        let address = match upstream.parse() {
+            Ok(address) => Address::Tcp(address),
+            Err(_) => Address::Unix(PathBuf::from(upstream).into()),
+        };
+        Some(Answered { cluster: self.cluster.as_deref()?.into(), address, leaf })
+    }
+}
+
+impl RequestLine {
+    fn is_whole(&self) -> bool {
+        [&self.method, &self.host, &self.path].into_iter().all(|text| !text.ends_with(CUT))
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push(CUT);
     }
 }
 
@@ -179,8 +288,24 @@ impl From<&sidering_policy::Origin> for OriginText {
     }
 }
 
-impl From<&sidering_identity::Leaf> for Presented {
-    fn from(leaf: &sidering_identity::Leaf) -> Self {
+/// As far as it is kept.
+impl From<&Presented> for Leaf {
+    fn from(presented: &Presented) -> Self {
+        let names = presented.names.iter().cloned();
+        let (uris, dns) = names.partition(|name| name.contains("://"));
+        Self {
+            uris,
+            dns,
+            serial: presented.serial.clone(),
+            subject: String::new(),
+            not_before: 0,
+            not_after: presented.not_after,
+        }
+    }
+}
+
+impl From<&Leaf> for Presented {
+    fn from(leaf: &Leaf) -> Self {
         Self {
             names: leaf.uris.iter().chain(&leaf.dns).cloned().collect(),
             serial: leaf.serial.clone(),
@@ -191,6 +316,13 @@ impl From<&sidering_identity::Leaf> for Presented {
 
 fn direction<S: Serializer>(direction: &Direction, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(direction_name(*direction))
+}
+
+fn transport<S: Serializer>(transport: &Transport, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match transport {
+        Transport::Raw => "raw",
+        Transport::Tls => "tls",
+    })
 }
 
 /// As metrics and records spell it.
@@ -212,6 +344,8 @@ mod tests {
             direction: Direction::Inbound,
             phase: Phase::Accept,
             reason: Reason::NoChain,
+            listener: "inbound".into(),
+            sniffed: None,
             peer: None,
             destination: None,
             upstream: None,
@@ -237,6 +371,42 @@ mod tests {
         assert_eq!(ids.len(), CAPACITY);
         assert_eq!(ids[0], 3 << 48 | 6);
         assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn a_ring_tells_what_came_since() {
+        let ring = Ring::new(0);
+        (0..CAPACITY + 5).for_each(|_| _ = ring.push(record()));
+        let ids = |seen| {
+            let (records, made) = ring.after(seen);
+            (records.first().map(|record| record.id), records.len(), made)
+        };
+        let made = CAPACITY as u64 + 5;
+        assert_eq!(ids(0), (Some(6), CAPACITY, made), "five are gone");
+        assert_eq!(ids(made - 2), (Some(made - 1), 2, made));
+        assert_eq!(ids(made), (None, 0, made));
+    }
+
+    #[test]
+    fn what_a_peer_sends_is_kept_in_part_and_then_not_asked_about() {
+        let asked = |path: String| {
+            let request = RequestLine { method: "GET".into(), host: "h".into(), path, remote_ip: None };
+            let record = Record {
+                sniffed: Some(SniffedText { transport: Transport::Raw, protocols: vec!["h2".into(); 100] }),
+                peer: Some(([127, 0, 0, 1], 1).into()),
+                destination: Some(([127, 0, 0, 1], 2).into()),
+                request: Some(request),
+                detail: "é".repeat(2000),
+                ..record()
+            };
+            record.bounded()
+        };
+        let long = asked("/é".repeat(1000));
+        assert!(long.request.as_ref().unwrap().path.len() < LONGEST + 8 && long.detail.len() < LONGEST + 8);
+        assert_eq!(long.sniffed.as_ref().unwrap().protocols.len(), MOST);
+        assert!(long.case().unwrap().request.is_none());
+        assert_eq!(asked("/é".into()).case().unwrap().request.unwrap().path, "/é");
+        assert!(record().case().is_none());
     }
 
     #[test]

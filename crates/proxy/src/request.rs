@@ -45,9 +45,13 @@ pub(crate) async fn serve<H: Handler<Io>>(connection: &Connection, io: Io, handl
 /// Records and answers what is no request.
 pub(crate) fn malformed(connection: &Connection, why: Malformed, responder: Responder<Io>) -> Done {
     let refused = Refused::new(Phase::Relay, Reason::from(&why), why.to_string());
-    connection.refuse(&refused);
     let reply = Reply::of(refused.reason, false);
-    connection.tally().request(crate::Security::None, reply.status());
+    let status = reply.status();
+    // There is no request to tell of; of the connection there is.
+    let mut report = Report::connection(connection, connection.client().as_ref());
+    report.refused(&refused);
+    report.finish(&End { status, ..End::default() });
+    connection.tally().request(crate::Security::None, status);
     reply.send(responder)
 }
 
@@ -241,17 +245,29 @@ impl<'a> Exchange<'a> {
         }
         if let Some(why) = cut {
             let refused = broken(&why, cluster, &established.endpoint, timeout);
-            self.report.refused(&refused.asking(Some(line(&head))));
+            self.report.refused(&refused.asking(Some(self.line(&head))));
         }
         let first_byte = Some(first_byte);
         self.report.finish(&End { status, received, sent, first_byte, details: Some("via_upstream") });
         done
     }
 
+    /// For records.
+    fn line(&self, head: &RequestHead) -> RequestLine {
+        let peer = self.connection.peer.0;
+        let remote_ip = headers::remote_ip(&head.headers, peer, self.client.is_some());
+        RequestLine {
+            method: head.method.to_string(),
+            host: head.authority.clone().unwrap_or_default(),
+            path: path_of(&head.target).to_owned(),
+            remote_ip: Some(remote_ip).filter(|ip| *ip != peer.ip()),
+        }
+    }
+
     /// Records, answers with the reason's name and reports.
     #[cold]
     fn refuse(&mut self, refused: Box<Refused>, head: &RequestHead, responder: Responder<Io>) -> Done {
-        let refused = refused.asking(Some(line(head)));
+        let refused = refused.asking(Some(self.line(head)));
         self.report.refused(&refused);
         let reply = Reply::of(refused.reason, is_grpc(&head.headers));
         let (status, sent) = (reply.status(), reply.body_length());
@@ -291,13 +307,5 @@ fn timed_out(timeout: Option<&Timeout>) -> Box<Refused> {
     match timeout {
         Some(timeout) => refused("no answer within the route's timeout").because_of(&timeout.by),
         None => refused("no answer for an hour, and the route has no timeout"),
-    }
-}
-
-fn line(head: &RequestHead) -> RequestLine {
-    RequestLine {
-        method: head.method.to_string(),
-        host: head.authority.clone().unwrap_or_default(),
-        path: path_of(&head.target).to_owned(),
     }
 }

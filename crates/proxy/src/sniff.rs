@@ -146,7 +146,12 @@ pub(crate) fn request_line(bytes: &[u8]) -> Option<RequestLine> {
         .find(|(name, _)| name.eq_ignore_ascii_case("host"))
         .map_or("", |(_, value)| value.trim());
     let path = target.split('?').next().unwrap_or(target);
-    Some(RequestLine { method: method.to_owned(), host: host.to_owned(), path: path.to_owned() })
+    Some(RequestLine {
+        method: method.to_owned(),
+        host: host.to_owned(),
+        path: path.to_owned(),
+        remote_ip: None,
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The admin endpoints on the control thread. The Unix socket takes everything, from this user and root only; TCP on
 //! loopback reads; the stats and readiness addresses serve one path each. Answers are JSON, or text with `?as=text`.
 
+mod advice;
 mod certs;
+pub(crate) mod decisions;
 mod explain;
 mod listen;
 mod metrics;
@@ -11,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query, Request, State as Shared};
+use axum::extract::{Query, Request, State as Shared};
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -25,6 +27,7 @@ use crate::bootstrap::Admin;
 use crate::failure::Failure;
 use crate::state::State;
 
+pub(crate) use explain::sentence;
 pub(crate) use listen::SocketFile;
 
 type Sidecar = Shared<Arc<State>>;
@@ -64,8 +67,9 @@ fn reading() -> Router<Arc<State>> {
         .route("/healthz/ready", get(ready))
         .route("/live", get(|| async { "live\n" }))
         .route("/status", get(show_status))
-        .route("/explain", get(records))
-        .route("/explain/{which}", get(record))
+        .route("/decisions", get(decisions::decisions))
+        .route("/explain", get(decisions::all))
+        .route("/explain/{which}", get(decisions::one))
         .route("/certs", get(show_certs))
         .route("/version", get(|| async { axum::Json(json!({"version": env!("CARGO_PKG_VERSION")})) }))
         .route("/stats/prometheus", get(prometheus))
@@ -83,7 +87,6 @@ fn changing() -> Router<Arc<State>> {
 #[derive(Deserialize)]
 struct Form {
     r#as: Option<String>,
-    last: Option<usize>,
 }
 
 impl Form {
@@ -116,30 +119,6 @@ async fn show_status(Shared(state): Sidecar, Query(form): Query<Form>) -> Respon
 async fn show_certs(Shared(state): Sidecar, Query(form): Query<Form>) -> Response {
     let shown = certs::Certs::of(&state.identity());
     form.answer(json!(shown), || shown.text())
-}
-
-async fn records(Shared(state): Sidecar, Query(form): Query<Form>) -> Response {
-    let mut records = state.setup.proxy.records();
-    records.reverse();
-    records.truncate(form.last.unwrap_or(20));
-    form.answer(json!(records), || records.iter().map(explain::prose).collect::<Vec<_>>().join("\n\n"))
-}
-
-async fn record(Shared(state): Sidecar, Path(which): Path<String>, Query(form): Query<Form>) -> Response {
-    let records = state.setup.proxy.records();
-    let found = match which.as_str() {
-        "last" => records.iter().max_by_key(|record| record.time),
-        id => records.iter().find(|record| id.parse() == Ok(record.id)),
-    };
-    match found {
-        Some(record) => form.answer(json!(record), || explain::prose(record)),
-        None if which == "last" => {
-            (StatusCode::NOT_FOUND, "nothing was refused since this sidecar started").into_response()
-        }
-        None => {
-            (StatusCode::NOT_FOUND, format!("no record {which:?}; only the latest are kept")).into_response()
-        }
-    }
 }
 
 async fn prometheus(Shared(state): Sidecar) -> Response {

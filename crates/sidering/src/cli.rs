@@ -1,8 +1,11 @@
 //! The command line as typed. What the flags mean is decided by whoever is given them.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sidering_proxy::Reason;
 
 use crate::ca;
 use crate::demo;
@@ -51,14 +54,8 @@ pub(crate) enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Say why a connection or request was refused.
-    Explain {
-        /// `last`, or the id of a record.
-        #[arg(default_value = "last", value_name = "last|ID")]
-        which: String,
-        #[command(flatten)]
-        asking: Asking,
-    },
+    /// Say why a connection or request was refused, and what would have let it pass.
+    Explain(Explain),
     /// Show the state of a running sidecar.
     Status(Asking),
     /// Show the certificates in use and when they expire.
@@ -81,6 +78,36 @@ pub(crate) enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
+}
+
+/// What to explain: one record, those that fit, or each as it comes.
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// `last`, or the id of a record [default: last].
+    #[arg(value_name = "last|ID", conflicts_with_all = ["peer", "reason", "follow"])]
+    pub(crate) which: Option<String>,
+    /// What has that address on one side: of the client, the destination or the upstream.
+    #[arg(long, value_name = "IP[:PORT]", value_parser = peer)]
+    pub(crate) peer: Option<String>,
+    /// What has that reason, as docs/reasons.md names it.
+    #[arg(long, value_name = "REASON", value_parser = PossibleValuesParser::new(reasons()), hide_possible_values = true)]
+    pub(crate) reason: Option<String>,
+    /// Go on with each new record as it comes, until interrupted.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+fn peer(text: &str) -> Result<String, &'static str> {
+    match text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("it is no address; write it as 10.0.0.1 or 10.0.0.1:8080"),
+    }
+}
+
+fn reasons() -> impl Iterator<Item = &'static str> {
+    Reason::ALL.iter().map(|reason| reason.name())
 }
 
 /// Whom to ask, and in which form to print the answer.

@@ -1,6 +1,8 @@
 //! The commands that ask a running sidecar: a small HTTP client on its admin socket. The sidecar renders every answer,
 //! for people or as JSON; here it is printed.
 
+mod follow;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bootstrap;
-use crate::cli::{Asking, Output};
+use crate::cli::{Asking, Explain, Output};
 use crate::failure::Failure;
 
 /// Where a sidecar listens unless somebody says otherwise.
@@ -32,13 +34,25 @@ pub(crate) fn print(path: &str, asking: &Asking) -> Result<(), Failure> {
 }
 
 /// `explain`: findings when there is no such record.
-pub(crate) fn explain(which: &str, asking: &Asking) -> Result<(), Failure> {
-    if which != "last" && which.parse::<u64>().is_err() {
-        return Err(Failure::Findings(format!(
-            "no record {which:?}: write `last`, or the number of a record"
-        )));
+pub(crate) fn explain(explain: &Explain) -> Result<(), Failure> {
+    let wanted = [("peer", &explain.peer), ("reason", &explain.reason)];
+    let wanted: Vec<String> =
+        wanted.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_deref()?))).collect();
+    if explain.follow {
+        return follow::follow(&wanted, &explain.asking);
     }
-    print(&format!("/explain/{which}"), asking)
+    match explain.which.as_deref() {
+        None if !wanted.is_empty() => print(&format!("/explain?{}", wanted.join("&")), &explain.asking),
+        which => {
+            let which = which.unwrap_or("last");
+            if which != "last" && which.parse::<u64>().is_err() {
+                return Err(Failure::Findings(format!(
+                    "no record {which:?}: write `last`, or the number of a record"
+                )));
+            }
+            print(&format!("/explain/{which}"), &explain.asking)
+        }
+    }
 }
 
 /// `drain`: returns when it has drained.
@@ -69,6 +83,8 @@ pub(crate) fn wait(patience: Duration, asking: &Asking) -> Result<(), Failure> {
 
 struct Answer {
     status: StatusCode,
+    /// When the sidecar started, where it says so.
+    started: Option<String>,
     body: String,
 }
 
@@ -92,19 +108,26 @@ impl Asking {
 
     fn ask(&self, method: Method, path: &str, patience: Duration) -> Result<Answer, Failure> {
         let socket = self.socket()?;
-        let path = match self.output {
-            Output::Text => format!("{path}?as=text"),
-            Output::Json => path.to_owned(),
-        };
+        let path = self.formed(path);
         block_on(async {
             let answer = timeout(patience, ask(&socket, method, &path)).await;
             let answer = answer.unwrap_or_else(|_| Err("no answer".to_owned()));
-            answer.map_err(|why| {
-                let advice = "is the sidecar running, with `admin.socket` in its bootstrap file?";
-                Failure::Unreachable(format!("{}: {why}; {advice}", socket.display()))
-            })
+            answer.map_err(|why| unreachable(&socket, &why))
         })
     }
+
+    fn formed(&self, path: &str) -> String {
+        let sign = if path.contains('?') { '&' } else { '?' };
+        match self.output {
+            Output::Text => format!("{path}{sign}as=text"),
+            Output::Json => path.to_owned(),
+        }
+    }
+}
+
+fn unreachable(socket: &Path, why: &str) -> Failure {
+    let advice = "is the sidecar running, with `admin.socket` in its bootstrap file?";
+    Failure::Unreachable(format!("{}: {why}; {advice}", socket.display()))
 }
 
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -126,8 +149,10 @@ async fn ask(socket: &Path, method: Method, path: &str) -> Result<Answer, String
     let exchange = async {
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = response.status();
+        let started = response.headers().get("sidering-started");
+        let started = started.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-        Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+        Ok(Answer { status, started, body: String::from_utf8_lossy(&body).into_owned() })
     };
     tokio::select! {
         answer = exchange => answer,

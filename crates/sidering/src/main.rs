@@ -11,6 +11,8 @@ mod demo;
 mod duration;
 mod failure;
 mod lint;
+mod log;
+mod remedies;
 mod run;
 mod state;
 mod version;
@@ -44,7 +46,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Demo(options) => tell(&options),
         Command::Lint { paths, output } => lint::lint(&paths, output),
         Command::Check { files, junit, output } => check::check(&files, junit.as_deref(), output),
-        Command::Explain { which, asking } => client::explain(&which, &asking),
+        Command::Explain(explain) => client::explain(&explain),
         Command::Status(asking) => client::print("/status", &asking),
         Command::Certs(asking) => client::print("/certs", &asking),
         Command::Drain(asking) => client::drain(&asking),

@@ -19,6 +19,7 @@ use tokio::task::spawn_blocking;
 use crate::admin;
 use crate::bootstrap::{Bootstrap, Identity};
 use crate::failure::Failure;
+use crate::log;
 use crate::state::{self, Resources, Setup, State};
 
 /// Runs until a signal ends it, or until `parent` has ended.
@@ -91,6 +92,7 @@ async fn sidecar(bootstrap: Bootstrap, probed: Probed) -> Result<(), Failure> {
     state.set_ready();
     announce(&state);
 
+    tokio::spawn(log::refusals(proxy.clone()));
     let reported = Arc::clone(&state);
     tokio::spawn(watch.run(publish, move |report| reported.resources_reported(report), resource_reloads));
     let reported = Arc::clone(&state);

@@ -16,6 +16,8 @@ use sidering_proxy::Proxy;
 pub(crate) struct State {
     /// What does not change.
     pub setup: Setup,
+    /// Milliseconds since the epoch: tells one life of a sidecar from the next.
+    pub started: u128,
     ready: AtomicBool,
     draining: AtomicBool,
     resources: Mutex<Resources>,
@@ -97,6 +99,7 @@ impl State {
     pub(crate) fn new(setup: Setup, resources: Resources, identity: Identity) -> Arc<Self> {
         Arc::new(Self {
             setup,
+            started: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             resources: Mutex::new(resources),

@@ -108,7 +108,8 @@ impl Running {
     pub(crate) fn on_record(&self, reason: &str, mut rest: Value) {
         rest["reason"] = reason.into();
         let mut told = serde_json::to_value(self.record()).unwrap();
-        let always = ["id", "time", "snapshot"];
+        assert!(told["listener"].as_str().is_some_and(|name| !name.is_empty()), "{told:#}");
+        let always = ["id", "time", "snapshot", "listener", "sniffed"];
         told.as_object_mut().unwrap().retain(|part, value| {
             !always.contains(&&**part) && !value.is_null() && *value != Value::Array(Vec::new())
         });

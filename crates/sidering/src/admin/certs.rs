@@ -48,6 +48,11 @@ impl Certs {
         }
     }
 
+    /// The names of the trust anchors.
+    pub(super) fn roots(&self) -> Vec<String> {
+        self.roots.iter().map(Certificate::name).collect()
+    }
+
     /// Kind (`leaf`, `intermediate`, `root`), serial and seconds left: for the metrics.
     pub(super) fn expiries(&self) -> impl Iterator<Item = (&'static str, &str, i64)> {
         let kind = |index| if index == 0 { "leaf" } else { "intermediate" };
@@ -81,11 +86,15 @@ impl Certificate {
         })
     }
 
-    fn line(&self, verb: &str) -> String {
-        let name = match self.names.as_slice() {
+    fn name(&self) -> String {
+        match self.names.as_slice() {
             [] => self.subject.clone(),
             names => names.join(", "),
-        };
+        }
+    }
+
+    fn line(&self, verb: &str) -> String {
+        let name = self.name();
         let left = match self.expires_in_seconds {
             ..0 => "EXPIRED".to_owned(),
             seconds @ 0..7200 => format!("{} min left", seconds / 60),

@@ -127,6 +127,68 @@ fn it_says_what_it_decided_and_answers_over_the_socket() {
     assert!(text.starts_with("ready: spiffe://cluster.local/ns/shop/sa/orders\nsnapshot 1 since "), "{text}");
 }
 
+/// A connection that would come back to the sidecar for ever.
+fn loops(capture: &str) {
+    let mut stream = TcpStream::connect(capture).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap_or_default(), 0);
+}
+
+#[test]
+fn refusals_are_in_the_log_until_there_are_too_many() {
+    let place = Place::new();
+    let listeners = "listeners: {inbound: \"127.87.4.1:15006\"}\n";
+    place.write("sidering.yaml", &format!("{BOOTSTRAP}{listeners}"));
+    let (running, _) = Running::start(&place);
+    (0..40).for_each(|_| loops("127.87.4.1:15006"));
+    let line = running.said("has no original destination");
+    assert!(
+        line.contains(" a connection to 127.87.4.1:15006 from 127.") && line.contains("[own-port, record "),
+        "{line}"
+    );
+    let line = running.said("more were left out, see `sidering explain`");
+    let more: u32 = line.split(' ').find_map(|word| word.parse().ok()).unwrap();
+    assert!(more > 0 && more <= 30, "{line}");
+}
+
+#[test]
+fn records_are_followed_and_over_a_restart() {
+    let place = Place::new();
+    let listeners = "listeners: {inbound: \"127.87.5.1:15006\"}\n";
+    place.write("sidering.yaml", &format!("{BOOTSTRAP}{listeners}"));
+    let (running, _) = Running::start(&place);
+    loops("127.87.5.1:15006");
+    let mut follow = Command::new(env!("CARGO_BIN_EXE_sidering"));
+    follow.args(["explain", "--follow", "--config", "sidering.yaml"]).current_dir(place.path(""));
+    let mut follow = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (tell, told) = mpsc::channel();
+    let errors = tell.clone();
+    let (out, err) = (follow.stdout.take().unwrap(), follow.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+    });
+    std::thread::spawn(move || {
+        BufReader::new(err).lines().map_while(Result::ok).try_for_each(|line| errors.send(line))
+    });
+    let mut seen = Vec::new();
+    let mut says = |text: &str| {
+        while !seen.last().is_some_and(|line: &String| line.contains(text)) {
+            seen.push(told.recv_timeout(PATIENCE).unwrap_or_else(|why| panic!("{text} ({why}): {seen:#?}")));
+        }
+    };
+    says("following ");
+    loops("127.87.5.1:15006");
+    says("record 2");
+    drop(running);
+    says("waiting until it answers");
+    let (_running, _) = Running::start(&place);
+    says("was started anew");
+    loops("127.87.5.1:15006");
+    says("record 1");
+    assert!(!seen.iter().any(|line| line.contains("record 1") && line != seen.last().unwrap()), "{seen:#?}");
+    let interrupt = Command::new("kill").args(["-INT", &follow.id().to_string()]).status().unwrap();
+    assert!(interrupt.success() && follow.wait().unwrap().success());
+}
+
 #[test]
 fn the_tcp_addresses_read_and_change_nothing() {
     let place = Place::new();
@@ -141,6 +203,7 @@ fn the_tcp_addresses_read_and_change_nothing() {
         "/live",
         "/status",
         "/explain",
+        "/decisions",
         "/certs",
         "/version",
         "/stats/prometheus",

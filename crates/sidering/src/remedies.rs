@@ -1,0 +1,40 @@
+//! Remedies for people and for programs.
+
+use serde_json::{Value, json};
+use sidering_policy::{Answer, Change, Origin};
+
+/// One object for each.
+pub(crate) fn json(answer: &Answer) -> Vec<Value> {
+    let change = |change: &Change| json!({"what": change.what, "at": change.at.as_ref().map(at)});
+    let one = |remedy: &sidering_policy::Remedy| {
+        json!({
+            "what": remedy.to_string(),
+            "changes": remedy.changes.iter().map(change).collect::<Vec<_>>(),
+            "verified": true,
+        })
+    };
+    answer.remedies.iter().map(one).collect()
+}
+
+/// What no deciding function can be asked about.
+pub(crate) fn advised(what: &str) -> Value {
+    json!({"what": what, "changes": [], "verified": false})
+}
+
+fn at(origin: &Origin) -> Value {
+    let position = origin.position.as_ref().map(ToString::to_string);
+    json!({"kind": &*origin.kind, "label": origin.label(), "position": position})
+}
+
+/// A line for each, numbered where there are several.
+pub(crate) fn text(answer: &Answer) -> String {
+    match answer.remedies.as_slice() {
+        [] => "No small change of the configuration or of the client was found that would let it pass."
+            .to_owned(),
+        [only] => format!("What would let it pass:\n  {only}"),
+        several => {
+            let lines = several.iter().zip(1..).map(|(remedy, number)| format!("\n  {number}. {remedy}"));
+            format!("What would let it pass, any of these:{}", lines.collect::<String>())
+        }
+    }
+}
