@@ -104,7 +104,7 @@ fn a_host_that_nobody_declares(run: Run) {
     assert_eq!(pair.http().get("server.defualt.svc.cluster.local", "/").status, 404);
     let told = told(&pair.client, "unknown-host");
     assert!(
-        told[0].starts_with(&format!("the client asks for host `{HOST}` (ServiceEntry default/server")),
+        told[0].starts_with(&format!("the client asks for host `{HOST}`, which ServiceEntry default/server")),
         "{told:?}"
     );
     assert!(

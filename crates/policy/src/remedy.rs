@@ -112,7 +112,7 @@ pub fn remedies(snapshot: &Arc<Snapshot>, case: &Case) -> Answer {
     let unseen_headers = unseen::set_aside(&mut world);
     let Err(stop) = world.ask() else { return Answer { unseen_headers, ..Answer::default() } };
     let mut answer = Answer { refused: Some(stop.to_string()), remedies: Vec::new(), unseen_headers };
-    let mut open = vec![Attempt { cost: 0, changes: Vec::new(), met: Vec::new(), world }];
+    let mut open = vec![Attempt { cost: 0, changes: Vec::new(), met: Vec::new(), filed: false, world }];
     for _ in 0..PATIENCE {
         // The first of the smallest, so that those of equal size stay in the order of the rules.
         let Some(next) = (0..open.len()).min_by_key(|&index| open[index].cost) else { break };
@@ -136,6 +136,8 @@ struct Attempt {
     changes: Vec<Change>,
     /// What stood in the way before each.
     met: Vec<String>,
+    /// One of them is in a file.
+    filed: bool,
     world: World,
 }
 
@@ -149,6 +151,8 @@ struct World {
 /// One change and what it makes of the world.
 struct Way {
     cost: u32,
+    /// The client or the server is another.
+    wire: bool,
     change: Change,
     world: World,
 }
@@ -172,15 +176,15 @@ impl Attempt {
             Stop::Server(error, endpoint) => names::of_server(&self.world, error, endpoint),
         };
         // Whoever changes a file would not then come in another way, too.
-        let in_files = self.changes.iter().any(|change| change.at.is_some());
-        ways.retain(|way| way.change.at.is_some() || !in_files);
+        ways.retain(|way| !(way.wire && self.filed));
         ways.sort_by_key(|way| way.cost);
         ways.truncate(WAYS);
         let met = stop.to_string();
-        ways.into_iter().map(move |Way { cost, change, world }| Self {
+        ways.into_iter().map(move |Way { cost, wire, change, world }| Self {
             cost: self.cost + cost,
             changes: self.changes.iter().cloned().chain([change]).collect(),
             met: self.met.iter().cloned().chain([met.clone()]).collect(),
+            filed: self.filed || !wire,
             world,
         })
     }
@@ -340,12 +344,12 @@ fn endpoint_of(cluster: &Cluster) -> Result<(), Refusal> {
 
 /// Of the client or the server.
 fn on_the_wire(cost: u32, what: impl Into<String>, world: World) -> Way {
-    Way { cost, change: Change { what: what.into(), at: None }, world }
+    Way { cost, wire: true, change: Change { what: what.into(), at: None }, world }
 }
 
 /// Of a resource.
 fn in_a_file(cost: u32, what: impl Into<String>, at: &Origin, world: World) -> Way {
-    Way { cost, change: Change { what: what.into(), at: Some(at.clone()) }, world }
+    Way { cost, wire: false, change: Change { what: what.into(), at: Some(at.clone()) }, world }
 }
 
 /// `a`, `b` or `c`; so many, and no more.

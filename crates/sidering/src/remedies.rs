@@ -26,9 +26,17 @@ fn at(origin: &Origin) -> Value {
     json!({"kind": &*origin.kind, "label": origin.label(), "position": position})
 }
 
-/// A line for each, numbered where there are several.
+/// No peer writes control characters into an operator's terminal.
+pub(crate) fn escaped(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
+}
+
+/// A line for each, numbered where there are several. Whatever came from a peer is escaped.
 pub(crate) fn text(answer: &Answer) -> String {
-    match answer.remedies.as_slice() {
+    let remedies: Vec<String> = answer.remedies.iter().map(|remedy| escaped(&remedy.to_string())).collect();
+    match remedies.as_slice() {
         [] => "No small change of the configuration or of the client was found that would let it pass."
             .to_owned(),
         [only] => format!("What would let it pass:\n  {only}"),

@@ -50,7 +50,7 @@ fn unknown_host(
         let cost = if near::is_slip(&name, domain) { SLIP } else { PLAIN };
         ways.push(on_the_wire(
             cost,
-            format!("the client asks for host `{domain}` ({})", host.origin),
+            format!("the client asks for host `{domain}`, which {} declares", host.origin),
             changed,
         ));
     }

@@ -19,12 +19,32 @@ enum Place {
     When,
 }
 
-/// What a list of clauses needs, and how it is then.
+/// What clauses need, and how they are then.
 #[derive(Default)]
 struct Mended {
     cost: u32,
+    /// Of the client, too.
+    wire: bool,
     says: Vec<String>,
     clauses: Vec<Clause>,
+}
+
+impl Mended {
+    fn one(cost: u32, says: String, clause: Option<Clause>) -> Self {
+        Self { cost, wire: false, says: vec![says], clauses: clause.into_iter().collect() }
+    }
+
+    /// What no rule can say: that the client, or its request, is another.
+    fn of_client(says: String) -> Self {
+        Self { wire: true, ..Self::one(PLAIN, says, None) }
+    }
+
+    fn and(&mut self, other: Self) {
+        self.cost += other.cost;
+        self.wire |= other.wire;
+        self.says.extend(other.says);
+        self.clauses.extend(other.clauses);
+    }
 }
 
 pub(super) fn ways(world: &World, refusal: &Refusal, chain: &Chain) -> Vec<Way> {
@@ -104,15 +124,13 @@ fn is(matcher: &Matcher) -> Clause {
 fn let_in(world: &World, chain: &Chain, policies: &[Origin]) -> Vec<Way> {
     let rules = chain.authorization.enforced();
     let Some(allow) = &rules.allow else { return Vec::new() };
-    let mut mended: Vec<(u32, usize, Rule, String)> = world.about(chain, |subject| {
+    let mut mended: Vec<(usize, Mended, Rule)> = world.about(chain, |subject| {
         let each = allow.rules.iter().enumerate();
-        each.filter_map(|(index, rule)| {
-            mend(subject, rule).map(|(cost, rule, says)| (cost, index, rule, says))
-        })
-        .collect()
+        each.filter_map(|(index, rule)| mend(subject, rule).map(|(mended, rule)| (index, mended, rule)))
+            .collect()
     });
     // Asking again is dear where there are many rules: only the closest are.
-    mended.sort_by_key(|(cost, index, ..)| (*cost, *index));
+    mended.sort_by_key(|(index, mended, _)| (mended.cost, *index));
     mended.truncate(super::WAYS);
     let admitting = |index: Option<usize>, rule: Rule| {
         let mut rules = rules.clone();
@@ -125,9 +143,11 @@ fn let_in(world: &World, chain: &Chain, policies: &[Origin]) -> Vec<Way> {
         with_rules(world, chain, rules)
     };
     let mut ways: Vec<Way> = Vec::new();
-    for (cost, index, rule, says) in mended {
+    for (index, mended, rule) in mended {
         let origin = rule.origin.clone();
-        ways.push(in_a_file(cost, says, &origin, admitting(Some(index), rule)));
+        let says = mended.says.join(", and ");
+        let way = in_a_file(mended.cost, says, &origin, admitting(Some(index), rule));
+        ways.push(Way { wire: mended.wire, ..way });
     }
     if let Some(policy) = policies.first() {
         let (rule, says) = world.about(chain, |subject| rule_of_its_own(subject, policy));
@@ -136,29 +156,23 @@ fn let_in(world: &World, chain: &Chain, policies: &[Origin]) -> Vec<Way> {
     ways
 }
 
-/// The rule as it would let the subject in, and what was changed. `None`: no value in it would.
-fn mend(subject: &Subject<'_>, rule: &Rule) -> Option<(u32, Rule, String)> {
-    let mut mended = rule.clone();
-    let (mut cost, mut says) = (0, Vec::new());
-    for (place, lists) in [(Place::From, &mut mended.sources), (Place::To, &mut mended.operations)] {
+/// What the rule lacks, and how it would let the subject in. `None`: no value in it would.
+fn mend(subject: &Subject<'_>, rule: &Rule) -> Option<(Mended, Rule)> {
+    let (mut all, mut changed) = (Mended::default(), rule.clone());
+    for (place, lists) in [(Place::From, &mut changed.sources), (Place::To, &mut changed.operations)] {
+        if lists.is_empty() {
+            continue;
+        }
         let each = lists.iter().enumerate();
         let each = each.filter_map(|(index, list)| Some((index, mend_all(subject, place, list)?)));
-        let best = each.min_by_key(|(_, mended)| mended.cost);
-        match best {
-            Some((index, best)) => {
-                cost += best.cost;
-                says.extend(best.says);
-                lists[index] = best.clauses;
-            }
-            None if lists.is_empty() => {}
-            None => return None,
-        }
+        let (index, mut best) = each.min_by_key(|(_, mended)| mended.cost)?;
+        lists[index] = std::mem::take(&mut best.clauses);
+        all.and(best);
     }
-    let when = mend_all(subject, Place::When, &mended.when)?;
-    cost += when.cost;
-    says.extend(when.says);
-    mended.when = when.clauses;
-    Some((cost, mended, says.join(", and ")))
+    let mut when = mend_all(subject, Place::When, &changed.when)?;
+    changed.when = std::mem::take(&mut when.clauses);
+    all.and(when);
+    Some((all, changed))
 }
 
 fn mend_all(subject: &Subject<'_>, place: Place, clauses: &[Clause]) -> Option<Mended> {
@@ -166,46 +180,40 @@ fn mend_all(subject: &Subject<'_>, place: Place, clauses: &[Clause]) -> Option<M
     for clause in clauses {
         if subject.satisfies(clause, Effect::Allow) {
             all.clauses.push(clause.clone());
-            continue;
+        } else {
+            all.and(mend_one(subject, place, clause)?);
         }
-        let (cost, says, clause) = mend_one(subject, place, clause)?;
-        all.cost += cost;
-        all.says.push(says);
-        all.clauses.extend(clause);
     }
     Some(all)
 }
 
-/// A clause that does not hold, as it would: its cost, what to do, and the clause where it still says something.
-fn mend_one(subject: &Subject<'_>, place: Place, clause: &Clause) -> Option<(u32, String, Option<Clause>)> {
-    let field = field(place, clause);
+/// A clause that does not hold, and how it would.
+fn mend_one(subject: &Subject<'_>, place: Place, clause: &Clause) -> Option<Mended> {
     let first = clause.any.first()?;
-    if clause.any.iter().any(|matcher| matches!(matcher, Matcher::RequestPrincipal(..) | Matcher::Claim(..)))
-    {
-        return None;
-    }
+    let field = field(place, clause);
     let listed = || any_of(clause.any.iter().filter(|m| !matches!(m, Matcher::Constant(_))).map(spelled));
-    if let Matcher::Header(name, _) = first {
-        let not = if clause.negated { "not " } else { "" };
-        let says = format!("header `{name}` of the request would have to be {not}{} ({field})", listed());
-        return Some((PLAIN, says, None));
-    }
-    if clause.negated {
-        let (hits, others): (Vec<_>, Vec<_>) =
-            clause.any.iter().cloned().partition(|matcher| subject.satisfies(&is(matcher), Effect::Allow));
-        let says = format!("take {} out of {field}", any_of(hits.iter().map(spelled)));
-        let left = (!others.is_empty()).then_some(Clause { negated: true, any: others });
-        return Some((PLAIN, says, left));
+    match first {
+        Matcher::RequestPrincipal(..) | Matcher::Claim(..) | Matcher::Constant(_) => return None,
+        Matcher::Header(name, _) => {
+            let not = if clause.negated { "not " } else { "" };
+            let says = format!("header `{name}` of the request would have to be {not}{} ({field})", listed());
+            return Some(Mended::of_client(says));
+        }
+        _ if clause.negated => {
+            let hits = |matcher: &Matcher| subject.satisfies(&is(matcher), Effect::Allow);
+            let (hits, others): (Vec<_>, Vec<_>) = clause.any.iter().cloned().partition(hits);
+            let says = format!("take {} out of {field}", any_of(hits.iter().map(spelled)));
+            let left = (!others.is_empty()).then_some(Clause { negated: true, any: others });
+            return Some(Mended::one(PLAIN, says, left));
+        }
+        _ => {}
     }
     let Some(value) = value(subject, first) else {
-        if matches!(first, Matcher::Constant(_)) {
-            return None;
-        }
         let lacks = match first {
             Matcher::ServerName(_) => "the client would have to send as SNI",
-            _ => "the client, which has no identity in plaintext, would have to come by mutual TLS as",
+            _ => "the client, which has no such identity, would have to come by mutual TLS as",
         };
-        return Some((PLAIN, format!("{lacks} {} ({field})", listed()), None));
+        return Some(Mended::of_client(format!("{lacks} {} ({field})", listed())));
     };
     let presented = spelled(&value);
     let slip = clause.any.iter().map(spelled).find(|text| is_slip(first, &presented, text));
@@ -214,7 +222,7 @@ fn mend_one(subject: &Subject<'_>, place: Place, clause: &Clause) -> Option<(u32
         None => (PLAIN, format!("add `{presented}` to {field}, which has {}", listed())),
     };
     let any = clause.any.iter().cloned().chain([value]).collect();
-    Some((cost, says, Some(Clause { negated: false, any })))
+    Some(Mended::one(cost, says, Some(Clause { negated: false, any })))
 }
 
 /// Principals are also written with their scheme, or without their trust domain.

@@ -271,7 +271,25 @@ fn plaintext_to_strict() {
     assert_eq!(
         all[1],
         "Sample strict: let port 8080 be PERMISSIVE while clients move to mutual TLS; \
-         and Sample web: the client, which has no identity in plaintext, would have to come by mutual TLS as `*/web` (from.source.principals)"
+         and Sample policy: add a rule with from.source.ipBlocks: [10.0.0.9], to.operation.methods: [GET], to.operation.paths: [/orders]"
+    );
+    assert_eq!(all.len(), 2, "nobody comes by mutual TLS because a port is PERMISSIVE: {all:?}");
+}
+
+#[test]
+fn plaintext_has_no_identity() {
+    let mut plain = case();
+    (plain.facts, plain.client) = (facts(8080, Transport::Raw, &["http/1.1"]), None);
+    let rules = allowing(vec![rule("web", vec![principal("*/web")], vec![path("/orders")], vec![])]);
+    let strict = under(rules);
+    let listener = Listener::clone(&strict.listeners[0]);
+    let matches = ChainMatch { transport: Some(Transport::Raw), ..listener.chains[0].matches.clone() };
+    let open = Arc::new(Chain { tls: None, matches, ..Chain::clone(&listener.chains[0]) });
+    let permissive =
+        Snapshot { listeners: vec![Arc::new(Listener { chains: vec![open].into(), ..listener })], ..strict };
+    assert_eq!(
+        told(permissive, &plain)[0],
+        "Sample web: the client, which has no such identity, would have to come by mutual TLS as `*/web` (from.source.principals)"
     );
 }
 
@@ -431,7 +449,7 @@ fn a_host_that_nobody_declares() {
     };
     let all =
         told(known(UnknownHost::NotFound), &asking(|request| request.authority = "Ordres.shop:80".into()));
-    assert_eq!(all[0], "the client asks for host `orders.shop` (Sample orders.shop)");
+    assert_eq!(all[0], "the client asks for host `orders.shop`, which Sample orders.shop declares");
     assert_eq!(
         all[1],
         "declare host `ordres.shop` with port 80 in a ServiceEntry or Service that this workload sees"

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::advice::advice;
-use crate::remedies;
+use crate::remedies::{self, escaped};
 
 /// A record, and what is said to it now.
 pub(super) struct Explained<'r> {
@@ -45,7 +45,7 @@ impl<'r> Explained<'r> {
         let record = self.record;
         let at = rfc3339(i128::from(record.time) * 1_000_000);
         let mut text = format!("At {at} {}\n{}\n", sentence(record), facts(record));
-        let _ = write!(text, "{}", escaped(&self.outlook()));
+        text.push_str(&self.outlook());
         text
     }
 
@@ -62,7 +62,8 @@ impl<'r> Explained<'r> {
                 }
                 (Some(why), seen) => {
                     if was != now {
-                        lines.push(format!("Asked again with snapshot {now}, in force now: {why}."));
+                        lines
+                            .push(escaped(&format!("Asked again with snapshot {now}, in force now: {why}.")));
                     }
                     lines.push(remedies::text(answer));
                     lines.extend(seen.then(|| format!("({unseen})")));
@@ -70,7 +71,7 @@ impl<'r> Explained<'r> {
             }
         }
         match &self.advice {
-            Some(advice) => lines.push(format!("What helps: {advice}")),
+            Some(advice) => lines.push(escaped(&format!("What helps: {advice}"))),
             None if asked.is_none() => {
                 lines.push("It can connect again: what it was decided by is gone.".to_owned())
             }
@@ -98,16 +99,20 @@ pub(crate) fn sentence(record: &Record) -> String {
         }
         (Direction::Outbound, None, _) => (format!("the application ({peer})"), String::new()),
     };
-    let verb = if advice(record, &[]).is_none() { "was refused" } else { "failed" };
-    let why = if record.detail.is_empty() { record.reason.name() } else { record.detail.as_str() };
+    let refused = advice(record, &[]).is_none();
+    let verb = if refused { "was refused" } else { "failed" };
+    let why = match record.policies.as_slice() {
+        [] if record.detail.is_empty() => record.reason.name().to_owned(),
+        [] => record.detail.clone(),
+        policies => {
+            let policies: Vec<String> = policies.iter().map(ToString::to_string).collect();
+            format!("no ALLOW rule of {} matches", policies.join(" or "))
+        }
+    };
     let mut sentence = format!("{what}{to} from {from} {verb}{at}: {why}");
-    // Where the words of the refusal do not name who decided, he is named here.
-    let told = |origin: &&OriginText| !record.detail.contains(&origin.to_string());
-    if !record.policies.is_empty() {
-        let policies: Vec<String> = record.policies.iter().map(ToString::to_string).collect();
-        let _ = write!(sentence, ", as {} would have to", policies.join(" or "));
-    } else if let Some(origin) = record.origin.as_ref().filter(told) {
-        let _ = write!(sentence, ", by {origin}");
+    // Where those words do not name who decided, or whose line it failed by, he is named here.
+    if let Some(origin) = record.origin.as_ref().filter(|origin| !why.contains(&origin.to_string())) {
+        let _ = write!(sentence, "{} {origin}", if refused { ", by" } else { "; see" });
     }
     sentence.push('.');
     escaped(&sentence)
@@ -141,7 +146,7 @@ fn facts(record: &Record) -> String {
         }
         None => {}
     }
-    if let Some(origin) = &record.origin {
+    if let Some(origin) = record.origin.as_ref().filter(|_| record.policies.is_empty()) {
         line("decided by", &named(origin));
     }
     for policy in &record.policies {
@@ -177,13 +182,6 @@ fn named(origin: &OriginText) -> String {
         Some(position) => format!("{} {} at {position}", origin.kind, origin.label),
         None => format!("{} {}", origin.kind, origin.label),
     }
-}
-
-/// No peer writes control characters into an operator's terminal.
-fn escaped(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
 }
 
 #[cfg(test)]
