@@ -70,7 +70,7 @@ fn a_mistyped_principal(run: Run) {
     );
     assert!(
         told[0].ends_with(&format!(
-            "write `{right}` for `{mistyped}` in from.source.principals: that looks like a slip"
+            "write `{right}` for `{mistyped}` in from.source.principals, if that is a slip"
         )),
         "{told:?}"
     );

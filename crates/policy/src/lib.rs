@@ -43,7 +43,7 @@ pub use origin::{Origin, Position};
 pub use path::{PathNormalization, normalize_path, path_of};
 pub use pick::{Load, pick};
 pub use refusal::Refusal;
-pub use remedy::{Answer, Answered, Asked, Case, Change, Remedy, remedies};
+pub use remedy::{Answer, Answered, Asked, Case, Change, EachValue, Remedy, remedies};
 pub use route::{
     HeaderEdit, HeaderEdits, HeaderMatch, HostRewrite, PathMatch, Route, RouteAction, RouteMatch,
     RouteRequest, RouteTable, Routed, UnknownHost, VirtualHost, WeightedCluster, route,

@@ -288,23 +288,25 @@ impl World {
 }
 
 /// Called with every value of a header.
-type EachValue<'f> = dyn FnMut(&[u8]) + 'f;
+pub type EachValue<'f> = dyn FnMut(&[u8]) + 'f;
 
 impl Asked {
-    fn header(&self) -> impl Fn(&str, &mut EachValue<'_>) + '_ {
+    /// For [`Asked::facts`] and [`Asked::route`].
+    pub fn header(&self) -> impl Fn(&str, &mut EachValue<'_>) + '_ {
         let headers = self.headers.as_deref().unwrap_or_default();
         move |name, each| {
             headers.iter().filter(|(own, _)| own == name).for_each(|(_, value)| each(value.as_bytes()));
         }
     }
 
-    fn facts<'a>(&'a self, header: HeaderLookup<'a>) -> RequestFacts<'a> {
+    /// What rules read of it.
+    pub fn facts<'a>(&'a self, header: HeaderLookup<'a>) -> RequestFacts<'a> {
         let Self { method, authority, path, remote_ip, .. } = self;
         RequestFacts { method, authority, path, remote_ip: *remote_ip, token: Token::Unverified, header }
     }
 
-    /// Plaintext arrives as `http`, and what TLS ended is forwarded so.
-    fn route<'a>(&'a self, header: HeaderLookup<'a>) -> RouteRequest<'a> {
+    /// What routes read of it. Plaintext arrives as `http`, and what TLS ended is forwarded so.
+    pub fn route<'a>(&'a self, header: HeaderLookup<'a>) -> RouteRequest<'a> {
         RouteRequest {
             method: &self.method,
             authority: &self.authority,

@@ -95,8 +95,54 @@ pub(crate) struct Explain {
     /// Go on with each new record as it comes, until interrupted.
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Ask the files and directories of Istio YAML instead of a sidecar, about what the other options of this list say;
+    /// without PATH those of --config.
+    #[arg(
+        long, value_name = "PATH", num_args = 0.., help_heading = OFFLINE,
+        conflicts_with_all = ["which", "peer", "reason", "follow", "socket"], requires_all = ["from", "to", "port"],
+    )]
+    pub(crate) offline: Option<Vec<PathBuf>>,
     #[command(flatten)]
     pub(crate) asking: Asking,
+    #[command(flatten)]
+    pub(crate) question: Question,
+}
+
+const OFFLINE: &str = "Offline";
+
+/// A connection or request that has not been made.
+#[derive(Args)]
+#[command(next_help_heading = OFFLINE)]
+pub(crate) struct Question {
+    /// MeshConfig fields; else those of --config.
+    #[arg(long, value_name = "FILE", requires = "offline")]
+    pub(crate) mesh: Option<PathBuf>,
+    /// Who asks.
+    #[arg(long, value_name = "NAMESPACE/SERVICEACCOUNT|SPIFFE-ID", requires = "offline")]
+    pub(crate) from: Option<String>,
+    /// For which host.
+    #[arg(long, value_name = "HOST", requires = "offline")]
+    pub(crate) to: Option<String>,
+    /// At which of its service ports.
+    #[arg(long, requires = "offline")]
+    pub(crate) port: Option<u16>,
+    /// GET unless told otherwise; like the path and a header it says that HTTP is spoken where no port does.
+    #[arg(long, requires = "offline")]
+    pub(crate) method: Option<String>,
+    /// / unless told otherwise.
+    #[arg(long, requires = "offline")]
+    pub(crate) path: Option<String>,
+    /// May be given several times.
+    #[arg(long, value_name = "NAME:VALUE", value_parser = header, requires = "offline")]
+    pub(crate) header: Vec<(String, String)>,
+    /// The client has no sidecar.
+    #[arg(long, requires = "offline")]
+    pub(crate) plaintext: bool,
+}
+
+fn header(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once(':').ok_or("write it as name:value")?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
 fn peer(text: &str) -> Result<String, &'static str> {

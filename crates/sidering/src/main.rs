@@ -12,10 +12,12 @@ mod duration;
 mod failure;
 mod lint;
 mod log;
+mod offline;
 mod remedies;
 mod run;
 mod state;
 mod version;
+mod world;
 
 use std::io;
 use std::process::ExitCode;
@@ -46,7 +48,10 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Demo(options) => tell(&options),
         Command::Lint { paths, output } => lint::lint(&paths, output),
         Command::Check { files, junit, output } => check::check(&files, junit.as_deref(), output),
-        Command::Explain(explain) => client::explain(&explain),
+        Command::Explain(explain) => match &explain.offline {
+            Some(paths) => offline::explain(paths, &explain),
+            None => client::explain(&explain),
+        },
         Command::Status(asking) => client::print("/status", &asking),
         Command::Certs(asking) => client::print("/certs", &asking),
         Command::Drain(asking) => client::drain(&asking),

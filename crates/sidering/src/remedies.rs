@@ -21,7 +21,7 @@ pub(crate) fn advised(what: &str) -> Value {
     json!({"what": what, "changes": [], "verified": false})
 }
 
-fn at(origin: &Origin) -> Value {
+pub(crate) fn at(origin: &Origin) -> Value {
     let position = origin.position.as_ref().map(ToString::to_string);
     json!({"kind": &*origin.kind, "label": origin.label(), "position": position})
 }

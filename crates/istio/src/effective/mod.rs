@@ -7,6 +7,7 @@ mod naming;
 mod service;
 mod sum;
 mod visibility;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ pub use authentication::{Authentication, DecidedMode};
 pub(crate) use naming::{of_entry as expected_of_entry, of_rule as expected_of_rule};
 pub(crate) use service::{Instance, Service};
 pub(crate) use sum::Sum;
+pub use workloads::Endpoint;
 
 use crate::host;
 use crate::resource::{

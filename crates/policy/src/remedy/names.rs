@@ -95,7 +95,7 @@ fn naming(world: &World, endpoint: &Endpoint, with: impl Fn(String) -> World) ->
 /// What to write so that the server's name is among the expected.
 fn expect(presented: &str, tls: &UpstreamTls, slip: Option<&ExpectedSan>) -> String {
     let slip = match slip {
-        Some(san) => format!(" (it expects `{}`, which is almost the same: a typo?)", san.name),
+        Some(san) => format!(" (it expects `{}`, which is almost the same: a slip?)", san.name),
         None => String::new(),
     };
     let id = SpiffeId::parse(presented).ok();

@@ -218,7 +218,7 @@ fn mend_one(subject: &Subject<'_>, place: Place, clause: &Clause) -> Option<Mend
     let presented = spelled(&value);
     let slip = clause.any.iter().map(spelled).find(|text| is_slip(first, &presented, text));
     let (cost, says) = match slip {
-        Some(slip) => (SLIP, format!("write `{presented}` for `{slip}` in {field}: that looks like a slip")),
+        Some(slip) => (SLIP, format!("write `{presented}` for `{slip}` in {field}, if that is a slip")),
         None => (PLAIN, format!("add `{presented}` to {field}, which has {}", listed())),
     };
     let any = clause.any.iter().cloned().chain([value]).collect();

@@ -146,15 +146,15 @@ fn what_an_allow_rule_lacks() {
         ),
         (
             (vec![principal("cluster.local/ns/shop/sa/wbe")], vec![], vec![]),
-            "Sample r: write `cluster.local/ns/shop/sa/web` for `cluster.local/ns/shop/sa/wbe` in from.source.principals: that looks like a slip",
+            "Sample r: write `cluster.local/ns/shop/sa/web` for `cluster.local/ns/shop/sa/wbe` in from.source.principals, if that is a slip",
         ),
         (
             (vec![principal("spiffe://cluster.local/ns/shop/sa/web")], vec![], vec![]),
-            "Sample r: write `cluster.local/ns/shop/sa/web` for `spiffe://cluster.local/ns/shop/sa/web` in from.source.principals: that looks like a slip",
+            "Sample r: write `cluster.local/ns/shop/sa/web` for `spiffe://cluster.local/ns/shop/sa/web` in from.source.principals, if that is a slip",
         ),
         (
             (vec![principal("ns/shop/sa/web")], vec![], vec![]),
-            "Sample r: write `cluster.local/ns/shop/sa/web` for `ns/shop/sa/web` in from.source.principals: that looks like a slip",
+            "Sample r: write `cluster.local/ns/shop/sa/web` for `ns/shop/sa/web` in from.source.principals, if that is a slip",
         ),
         (
             (vec![is(Matcher::Namespace(text("bank")))], vec![], vec![]),
@@ -166,7 +166,7 @@ fn what_an_allow_rule_lacks() {
         ),
         (
             (vec![], vec![is(Matcher::Method(text("get"))), path("/orders*")], vec![]),
-            "Sample r: write `GET` for `get` in to.operation.methods: that looks like a slip",
+            "Sample r: write `GET` for `get` in to.operation.methods, if that is a slip",
         ),
         (
             (vec![], vec![is(Matcher::Port(9090))], vec![]),
@@ -404,7 +404,7 @@ fn a_server_that_is_somebody_else() {
     let slip = told(snapshot(), &answered("cluster.local/ns/shop/sa/order"));
     assert!(
         slip[0].ends_with(
-            "(it expects `spiffe://cluster.local/ns/shop/sa/orders`, which is almost the same: a typo?)"
+            "(it expects `spiffe://cluster.local/ns/shop/sa/orders`, which is almost the same: a slip?)"
         ),
         "{slip:?}"
     );

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{World, rules};
+use crate::route::virtual_host;
 use crate::{
     Chain, Clause, Filter, Matcher, Origin, Route, RouteMatch, RouteTable, Rule, RuleSet, VirtualHost,
     accept as ask_accept,
@@ -17,6 +18,8 @@ pub(super) fn set_aside(world: &mut World) -> bool {
     let accepted = ask_accept(&world.snapshot, &world.case.listener, &world.case.facts);
     let Ok(chain) = accepted.cloned() else { return false };
     let Filter::Http(table) = &chain.filter else { return false };
+    let asked = world.case.request.as_ref().map(|request| request.authority.as_str()).unwrap_or_default();
+    let asks = virtual_host(table, asked).is_some_and(|host| host.routes.iter().any(route_asks));
     let decided = world.case.decided.clone();
     let decided = |origin: &Origin| decided.as_ref() == Some(&origin.label());
     let mut found = false;
@@ -24,8 +27,8 @@ pub(super) fn set_aside(world: &mut World) -> bool {
         *world = rules::with_rules(world, &chain, rules);
         found = true;
     }
-    if let Some(table) = routes_without_headers(table, &decided) {
-        *world = with_table(world, &chain, table);
+    if asks {
+        *world = with_table(world, &chain, routes_without_headers(table, &decided));
         found = true;
     }
     found
@@ -91,12 +94,8 @@ fn match_asks(entry: &RouteMatch) -> bool {
     entry.headers.iter().any(|header| !header.name.starts_with(':') && *header.name != *"host")
 }
 
-/// Routes that ask for headers do not match, but for the one that did. `None`: no route asks for a header.
-fn routes_without_headers(table: &RouteTable, decided: &impl Fn(&Origin) -> bool) -> Option<RouteTable> {
-    let hosts = || table.exact.values().chain(table.suffixes.iter().map(|(_, host)| host)).chain(&table.any);
-    if !hosts().any(|host| host.routes.iter().any(route_asks)) {
-        return None;
-    }
+/// Routes that ask for headers do not match, but for the one that did.
+fn routes_without_headers(table: &RouteTable, decided: &impl Fn(&Origin) -> bool) -> RouteTable {
     let known = |host: &Arc<VirtualHost>| {
         let mut host = VirtualHost::clone(host);
         for route in host.routes.iter_mut().filter(|route| decided(&route.origin) && route_asks(route)) {
@@ -106,10 +105,10 @@ fn routes_without_headers(table: &RouteTable, decided: &impl Fn(&Origin) -> bool
         }
         Arc::new(host)
     };
-    Some(RouteTable {
+    RouteTable {
         exact: table.exact.iter().map(|(name, host)| (name.clone(), known(host))).collect(),
         suffixes: table.suffixes.iter().map(|(suffix, host)| (suffix.clone(), known(host))).collect(),
         any: table.any.as_ref().map(known),
         ..table.clone()
-    })
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sidering_policy::{Answer, Direction, Snapshot, Transport};
-use sidering_proxy::{OriginText, Record};
+use sidering_proxy::{OriginText, Phase, Record};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -110,9 +110,13 @@ pub(crate) fn sentence(record: &Record) -> String {
         }
     };
     let mut sentence = format!("{what}{to} from {from} {verb}{at}: {why}");
-    // Where those words do not name who decided, or whose line it failed by, he is named here.
-    if let Some(origin) = record.origin.as_ref().filter(|origin| !why.contains(&origin.to_string())) {
-        let _ = write!(sentence, "{} {origin}", if refused { ", by" } else { "; see" });
+    // Where those words do not name the line at fault, it is named here.
+    let told = |origin: &&OriginText| why.contains(&origin.to_string());
+    match (record.phase, record.expected.first(), record.origin.as_ref().filter(|origin| !told(origin))) {
+        (Phase::Naming, Some(expected), _) => sentence += &format!(", as {} says", expected.from),
+        (_, _, Some(origin)) if refused => sentence += &format!(", by {origin}"),
+        (_, _, Some(origin)) => sentence += &format!("; see {origin}"),
+        _ => {}
     }
     sentence.push('.');
     escaped(&sentence)
@@ -186,7 +190,7 @@ fn named(origin: &OriginText) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sidering_proxy::{Expected, Phase, Presented, Reason, RequestLine, SniffedText};
+    use sidering_proxy::{Expected, Presented, Reason, RequestLine, SniffedText};
 
     use super::*;
 
@@ -241,7 +245,7 @@ mod tests {
         assert!(
             text.starts_with(
                 "At 1970-01-01T00:00:00Z GET / to host h\\u{1b}[31m from the application (127.0.0.3:4000) was refused at \
-                 127.0.0.4:80: presented x, expected y, by DestinationRule b/c (m.yaml:9:5).\n  reason "
+                 127.0.0.4:80: presented x, expected y, as endpoint 127.0.0.4 (m.yaml:3:1) says.\n  reason "
             ),
             "{text}"
         );

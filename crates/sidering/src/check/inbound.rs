@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use sidering_identity::{Leaf, PeerIdentity, SpiffeId};
+use sidering_identity::{PeerIdentity, SpiffeId};
 use sidering_istio::{Action, Effective, Workload};
 use sidering_policy::{
     Authorization, Chain, Claim, Claims, Destination, Facts, Filter, Origin, Peer, Permit, Refusal,
@@ -15,9 +15,7 @@ use sidering_proxy::Reason;
 
 use super::Answer;
 use super::question::{Accept, Authorize, SELF, Speaks};
-use super::world::{World, snapshot};
-
-const LISTENER: &str = "virtualInbound";
+use crate::world::{CAPTURED_INBOUND as LISTENER, World, certificate, snapshot};
 
 pub(super) fn mtls(world: &World, workload: &Workload) -> Answer {
     let effective = world.effective(workload);
@@ -190,15 +188,7 @@ fn rules<'s>(snapshot: &'s Snapshot, asked: &Authorize) -> Option<&'s Arc<Author
 fn peer(principal: &str) -> Result<PeerIdentity, String> {
     let uri = format!("spiffe://{principal}");
     let id = SpiffeId::parse(&uri).map_err(|error| format!("from {principal:?} is no identity: {error}"))?;
-    let leaf = Leaf {
-        uris: vec![uri],
-        dns: Vec::new(),
-        serial: String::new(),
-        subject: String::new(),
-        not_before: 0,
-        not_after: 0,
-    };
-    Ok(PeerIdentity { id, leaf })
+    Ok(PeerIdentity { id, leaf: certificate(uri) })
 }
 
 #[derive(Default)]

@@ -21,7 +21,6 @@ use crate::failure::Failure;
 
 use question::Question;
 use suite::{Suite, Test};
-use world::World;
 
 /// What came out of a test.
 struct Outcome {
@@ -111,7 +110,7 @@ fn run<'s>(suite: &'s Suite<'_>) -> impl Iterator<Item = Outcome> + 's {
 }
 
 fn answer(suite: &Suite<'_>, test: &Test<'_>) -> Result<Answer, String> {
-    let world = || World::of(suite, test);
+    let world = || world::of(suite, test);
     match &test.question {
         Question::Mtls { workload } => Ok(inbound::mtls(&world()?, workload)),
         Question::Accept(asked) => inbound::accept(&world()?, asked),

@@ -6,17 +6,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use sidering_istio::{Dialled, Effective, dialled};
 use sidering_policy::{
-    Address, Chain, ClientCertificate, Cluster, Destination, Discovery, Endpoint, Facts, Filter, HeaderEdit,
-    HeaderEdits, Inside, Origin, Peer, Refusal, RouteAction, RouteRequest, Routed, Snapshot, Transport,
-    Trust, UpstreamTls, WeightedCluster, needs, normalize_path, path_of,
+    Address, Chain, Cluster, Destination, Discovery, Endpoint, Facts, Filter, HeaderEdit, HeaderEdits,
+    Inside, Origin, Peer, Refusal, RouteAction, RouteRequest, Routed, Snapshot, Transport, Trust,
+    WeightedCluster, needs, normalize_path, path_of,
 };
 use sidering_proxy::Reason;
 
 use super::Answer;
 use super::question::{Dial, Route};
-use super::world::{World, file, lines, snapshot};
-
-const LISTENER: &str = "virtualOutbound";
+use crate::world::{CAPTURED_OUTBOUND as LISTENER, World, file, lines, snapshot, tls_mode};
 
 /// Dialled where the test does not say what: nobody's (RFC 2544).
 const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 19, 0, 1));
@@ -97,7 +95,7 @@ fn towards(actual: &mut Map<String, Value>, found: Option<&Dialled>, asked: &Dia
     let endpoints: Vec<Value> = found.map(|found| endpoints(&found.cluster)).unwrap_or_default();
     actual.extend([
         ("handling".to_owned(), json!(found.map(|_| "cluster"))),
-        ("tls".to_owned(), json!(found.map(|found| mode(found.tls.as_deref())))),
+        ("tls".to_owned(), json!(found.map(|found| tls_mode(found.tls.as_deref())))),
         ("sni".to_owned(), json!(tls.and_then(|tls| tls.sni.name(authority)).map(|name| name.to_string()))),
         ("sans".to_owned(), json!(sans)),
         ("alpn".to_owned(), json!(texts(&alpn))),
@@ -107,15 +105,6 @@ fn towards(actual: &mut Map<String, Value>, found: Option<&Dialled>, asked: &Dia
 
 fn texts(list: &[Arc<str>]) -> Vec<&str> {
     list.iter().map(|text| &**text).collect()
-}
-
-fn mode(tls: Option<&UpstreamTls>) -> &'static str {
-    match tls.map(|tls| (&tls.trust, &tls.certificate)) {
-        None => "DISABLE",
-        Some((Trust::Mesh, _)) => "ISTIO_MUTUAL",
-        Some((_, ClientCertificate::None)) => "SIMPLE",
-        Some(_) => "MUTUAL",
-    }
 }
 
 fn endpoints(cluster: &Cluster) -> Vec<Value> {
