@@ -203,6 +203,7 @@ impl Record {
             [&mut request.method, &mut request.host, &mut request.path].into_iter().for_each(cut);
         }
         cut(&mut self.detail);
+        self.server_name.iter_mut().for_each(cut);
         if let Some(presented) = &mut self.presented {
             presented.names.truncate(MOST);
             presented.names.iter_mut().for_each(cut);

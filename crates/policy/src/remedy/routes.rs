@@ -36,9 +36,13 @@ fn unknown_host(
         .exact
         .iter()
         .filter_map(|(domain, host)| {
+            let most = name.len() / 4;
             let shorter = domain.split('.').next() == name.split('.').next();
+            if !shorter && domain.len().abs_diff(name.len()) > most {
+                return None;
+            }
             let distance = near::distance(&name, domain)?;
-            (shorter || distance <= name.len() / 4).then_some((distance, domain, host))
+            (shorter || distance <= most).then_some((distance, domain, host))
         })
         .collect();
     near.sort_by_key(|(distance, domain, _)| (*distance, (*domain).clone()));
@@ -195,9 +199,9 @@ fn no_cluster(world: &World, name: &Arc<str>, route: &Origin) -> Vec<Way> {
         .values()
         .filter_map(|cluster| {
             let parts = Parts::of(&cluster.name)?;
-            let same = parts.host == wanted.host;
-            let distance = near::distance(&cluster.name, name)?;
-            (same || near::is_slip(parts.host, wanted.host)).then_some((distance, cluster, parts))
+            let like = parts.host == wanted.host || near::is_slip(parts.host, wanted.host);
+            let distance = if like { near::distance(&cluster.name, name)? } else { return None };
+            Some((distance, cluster, parts))
         })
         .collect();
     near.sort_by_key(|(distance, cluster, _)| (*distance, cluster.name.clone()));

@@ -203,6 +203,26 @@ fn the_rule_that_lacks_least_comes_first() {
 }
 
 #[test]
+fn the_closest_of_many_is_found_and_no_more_than_three_are_told() {
+    let far = |_| rule("far", vec![principal("a/b")], vec![path("/x"), is(Matcher::Port(1))], vec![]);
+    let near = |name: &str| rule(name, vec![principal("*/sa/web")], vec![path("/carts")], vec![]);
+    let rules = (0..9).map(far).chain(["one", "two", "three", "four"].map(near)).collect();
+    let all = told(under(allowing(rules)), &case());
+    let names: Vec<_> = all.iter().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(names, ["Sample one", "Sample two", "Sample three"]);
+
+    let to = |path: &str, method: &str| RouteMatch {
+        path: Some(PathMatch { value: text(path), ignore_case: false }),
+        method: Some(text(method)),
+        ..RouteMatch::default()
+    };
+    let far = (0..9).map(|_| route_with("far", vec![to("/x", "PUT")]));
+    let routes = far.chain([route_with("near", vec![to("/orders", "PUT")])]).collect();
+    let all = told(routed(any_host(routes)), &asking(|_| {}));
+    assert_eq!(all[0], "Sample near: let the route take method `GET` (it wants `PUT`)");
+}
+
+#[test]
 fn a_policy_without_rules_gets_one() {
     let all = told(under(allowing(vec![])), &case());
     assert_eq!(all.len(), 1);
@@ -482,6 +502,11 @@ fn a_request_that_no_route_takes() {
             "Sample posts: let the route take method `GET` (it wants `POST`), and requests without header `x-user: alice`"
         ]
     );
+    let known = |name: &str| (name.into(), any_host(vec![route_with(name, vec![])]).any.unwrap());
+    let others = || RouteTable { exact: Map::from_iter([known("orders.shop")]), ..table() };
+    let elsewhere = asking(|request| request.headers = None);
+    let answer = remedies(&Arc::new(routed(others())), &elsewhere);
+    assert_eq!(answer, Answer::default(), "no route of this host asks for a header");
     let unseen = asking(|request| request.headers = None);
     assert!(remedies(&Arc::new(routed(table())), &unseen).unseen_headers);
 }

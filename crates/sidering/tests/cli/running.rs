@@ -141,13 +141,18 @@ fn refusals_are_in_the_log_until_there_are_too_many() {
     let (running, _) = Running::start(&place);
     (0..40).for_each(|_| loops("127.87.4.1:15006"));
     let line = running.said("has no original destination");
-    assert!(
-        line.contains(" a connection to 127.87.4.1:15006 from 127.") && line.contains("[own-port, record "),
-        "{line}"
-    );
-    let line = running.said("more were left out, see `sidering explain`");
-    let more: u32 = line.split(' ').find_map(|word| word.parse().ok()).unwrap();
-    assert!(more > 0 && more <= 30, "{line}");
+    assert!(line.contains(" a connection to 127.87.4.1:15006 from 127."), "{line}");
+    assert!(line.contains("[own-port, record "), "{line}");
+    // The connections may come in two seconds: each is told or counted, once.
+    let (mut told, mut left_out) = (1, 0);
+    while told + left_out < 40 {
+        let line = running.said("");
+        match line.split_once(" more were left out, see `sidering explain`") {
+            Some((before, _)) => left_out += before.rsplit(' ').next().unwrap().parse::<u32>().unwrap(),
+            None => told += u32::from(line.contains("[own-port, record ")),
+        }
+    }
+    assert!(told + left_out == 40 && left_out > 0, "{told} were told, {left_out} were not");
 }
 
 #[test]
@@ -184,7 +189,8 @@ fn records_are_followed_and_over_a_restart() {
     says("was started anew");
     loops("127.87.5.1:15006");
     says("record 1");
-    assert!(!seen.iter().any(|line| line.contains("record 1") && line != seen.last().unwrap()), "{seen:#?}");
+    let firsts = seen.iter().filter(|line| line.contains("record 1")).count();
+    assert_eq!(firsts, 1, "what was on record before is not told: {seen:#?}");
     let interrupt = Command::new("kill").args(["-INT", &follow.id().to_string()]).status().unwrap();
     assert!(interrupt.success() && follow.wait().unwrap().success());
 }
