@@ -172,6 +172,8 @@ fn mend(subject: &Subject<'_>, rule: &Rule) -> Option<(Mended, Rule)> {
     let mut when = mend_all(subject, Place::When, &changed.when)?;
     changed.when = std::mem::take(&mut when.clauses);
     all.and(when);
+    // Several new values let in more than was asked for: each goes with what the others had before, too.
+    all.cost += u32::try_from(all.says.len().saturating_sub(1)).unwrap_or(u32::MAX);
     Some((all, changed))
 }
 

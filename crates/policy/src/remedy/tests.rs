@@ -203,6 +203,16 @@ fn the_rule_that_lacks_least_comes_first() {
 }
 
 #[test]
+fn a_rule_of_its_own_comes_before_one_that_would_let_in_more() {
+    let wide = rule("wide", vec![principal("cluster.local/ns/shop/sa/wbe")], vec![path("/carts")], vec![]);
+    let all = told(under(allowing(vec![wide])), &case());
+    assert!(
+        all[0].starts_with("Sample policy: add a rule") && all[1].starts_with("Sample wide: "),
+        "{all:?}"
+    );
+}
+
+#[test]
 fn the_closest_of_many_is_found_and_no_more_than_three_are_told() {
     let far = |_| rule("far", vec![principal("a/b")], vec![path("/x"), is(Matcher::Port(1))], vec![]);
     let near = |name: &str| rule(name, vec![principal("*/sa/web")], vec![path("/carts")], vec![]);
