@@ -1,10 +1,11 @@
 //! Ways to a chain: another way to speak, another mode, another port.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{BROAD, PLAIN, Way, World, any_of, in_a_file, on_the_wire};
-use crate::{Chain, ChainMatch, Filter, Origin, Refusal, Transport};
+use crate::{BindAddress, Chain, ChainMatch, Filter, Listener, Origin, Refusal, Transport};
 
 /// What mutual TLS of a mesh client offers by ALPN, for HTTP and for bytes.
 const MESH: [&[&str]; 2] = [&["istio-http/1.1", "istio", "http/1.1"], &["istio"]];
@@ -26,6 +27,7 @@ pub(super) fn ways(world: &World, refusal: &Refusal) -> Vec<Way> {
             let plain = "the client sends plaintext instead of TLS";
             vec![mesh_tls(world, &mutual), on_the_wire(PLAIN, plain, speaking_plainly(world))]
         }
+        Refusal::NoListener { .. } => no_listener(world),
         Refusal::NoChain { port, origin } => no_chain(world, *port, origin),
         _ => Vec::new(),
     }
@@ -96,4 +98,24 @@ fn no_chain(world: &World, port: u16, origin: &Origin) -> Vec<Way> {
         "declare port {port} in a ServiceEntry or Service of this workload, or in the ingress of its Sidecar"
     );
     dialled.chain([on_the_wire(BROAD, what, declared)]).collect()
+}
+
+/// Listeners that are there, the nearest port first.
+fn no_listener(world: &World) -> Vec<Way> {
+    let from = world.case.facts.destination.0.port();
+    let mut near: Vec<(u16, SocketAddr, &Arc<Listener>)> = Vec::new();
+    for listener in world.snapshot.listeners.iter().filter(|listener| !listener.captures) {
+        if let BindAddress::Tcp(bind) = listener.bind {
+            near.push((bind.port().abs_diff(from), bind, listener));
+        }
+    }
+    near.sort_by_key(|(distance, bind, _)| (*distance, *bind));
+    let to = |(_, bind, listener): (u16, SocketAddr, &Arc<Listener>)| {
+        let changed = world.with_case(|case| {
+            case.listener = listener.name.clone();
+            case.facts.destination.0 = bind;
+        });
+        on_the_wire(PLAIN, format!("the client connects to {bind}, which {} binds", listener.origin), changed)
+    };
+    near.into_iter().take(2).map(to).collect()
 }

@@ -23,7 +23,7 @@ enum Place {
 #[derive(Default)]
 struct Mended {
     cost: u32,
-    /// Of the client, too.
+    /// The client is another, too.
     wire: bool,
     says: Vec<String>,
     clauses: Vec<Clause>,
@@ -34,7 +34,7 @@ impl Mended {
         Self { cost, wire: false, says: vec![says], clauses: clause.into_iter().collect() }
     }
 
-    /// What no rule can say: that the client, or its request, is another.
+    /// What no rule can say: that the client is another.
     fn of_client(says: String) -> Self {
         Self { wire: true, ..Self::one(PLAIN, says, None) }
     }
@@ -199,7 +199,7 @@ fn mend_one(subject: &Subject<'_>, place: Place, clause: &Clause) -> Option<Mend
         Matcher::Header(name, _) => {
             let not = if clause.negated { "not " } else { "" };
             let says = format!("header `{name}` of the request would have to be {not}{} ({field})", listed());
-            return Some(Mended::of_client(says));
+            return Some(Mended::one(PLAIN, says, None));
         }
         _ if clause.negated => {
             let hits = |matcher: &Matcher| subject.satisfies(&is(matcher), Effect::Allow);

@@ -7,9 +7,9 @@ use sidering_identity::{ExpectedSan, ExpectedSans, Leaf, SpiffeId, TrustDomain};
 use super::*;
 use crate::sample::{address, chain, cluster, facts, listener, origin};
 use crate::{
-    Allow, Authorization, ChainMatch, Clause, ClientCertificate, HeaderEdits, HeaderMatch, Map, Matcher,
-    PathMatch, PathPattern, Route, RouteMatch, RouteTable, Rule, RuleSet, Sni, StringMatch, TlsVersion,
-    Transport, UnknownHost, UpstreamAlpn, UpstreamTls, VirtualHost,
+    Allow, Authorization, BindAddress, ChainMatch, Clause, ClientCertificate, HeaderEdits, HeaderMatch, Map,
+    Matcher, PathMatch, PathPattern, Route, RouteMatch, RouteTable, Rule, RuleSet, Sni, StringMatch,
+    TlsVersion, Transport, UnknownHost, UpstreamAlpn, UpstreamTls, VirtualHost,
 };
 
 const MESH: &[&str] = &["istio"];
@@ -283,6 +283,13 @@ fn headers_that_are_not_known_are_not_guessed() {
     let answer = remedies(&Arc::new(under(denying(vec![deny()]))), &unseen(None));
     assert_eq!(answer, Answer { unseen_headers: true, ..Answer::default() });
 
+    let both = RuleSet {
+        deny: vec![deny()],
+        ..allowing(vec![rule("allow", vec![], vec![], vec![header("x-id", "*")])])
+    };
+    let all = told(under(both), &unseen(Some("deny")));
+    assert!(all[0].ends_with("; and Sample allow: header `x-id` of the request would have to be `*` (when[request.headers[x-id]].values)"), "{all:?}");
+
     let listed = rule("allow", vec![], vec![], vec![not(header("x-role", "guest"))]);
     let all = told(under(allowing(vec![listed])), &unseen(None));
     assert_eq!(
@@ -356,6 +363,27 @@ fn a_port_that_is_not_configured() {
     assert_eq!(all[0], "the client connects to port 8080, which is configured");
     assert_eq!(all[1], "the client connects to port 80, which is configured");
     assert!(all[2].starts_with("declare port 8081 in a ServiceEntry"), "{all:?}");
+}
+
+#[test]
+fn a_listener_that_is_gone() {
+    let bound = |port: u16| {
+        let bind = BindAddress::Tcp(address(&format!("10.0.0.1:{port}")));
+        let name: Arc<str> = format!("10.0.0.1_{port}").into();
+        let chains = vec![chain("raw", ChainMatch::default(), false)].into();
+        Arc::new(Listener { name, bind, captures: false, chains, ..listener(vec![]) })
+    };
+    let snapshot = Snapshot { listeners: vec![bound(80), bound(8081)], ..Snapshot::default() };
+    let mut gone = case();
+    (gone.listener, gone.facts, gone.client) =
+        ("10.0.0.1_8080".into(), facts(8080, Transport::Raw, &[]), None);
+    assert_eq!(
+        told(snapshot, &gone),
+        [
+            "the client connects to 10.0.0.1:8081, which Sample listener binds",
+            "the client connects to 10.0.0.1:80, which Sample listener binds"
+        ]
+    );
 }
 
 #[test]
