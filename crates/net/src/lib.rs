@@ -28,7 +28,7 @@ pub use listener::{BoundListener, ListenAddress, SocketId, TcpListener};
 pub use mailbox::{Receiver, Sender, mailbox};
 pub use pin::Pin;
 pub use prefixed::Prefixed;
-pub use relay::{Counters, RelayFailure, relay};
+pub use relay::{Counters, Meter, RelayFailure, relay};
 pub use scratch::{SCRATCH_SIZE, Scratch};
 pub use stream::{Stream, TcpStream};
 pub use time::{Elapsed, Idle, Timer, deadline, now, sleep_until};

@@ -22,6 +22,24 @@ pub struct Counters {
     pub backward: Cell<u64>,
 }
 
+/// Is told of bytes as they move.
+pub trait Meter {
+    /// So many bytes from `a` were taken by `b`.
+    fn forward(&self, bytes: u64);
+    /// So many bytes from `b` were taken by `a`.
+    fn backward(&self, bytes: u64);
+}
+
+impl Meter for Counters {
+    fn forward(&self, bytes: u64) {
+        self.forward.set(self.forward.get() + bytes);
+    }
+
+    fn backward(&self, bytes: u64) {
+        self.backward.set(self.backward.get() + bytes);
+    }
+}
+
 /// Why a relay ended otherwise than by both ends closing.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayFailure {
@@ -46,15 +64,15 @@ pub async fn relay<A: Stream, B: Stream>(
     a: &mut A,
     b: &mut B,
     idle: Option<Duration>,
-    counters: &Counters,
+    meter: &impl Meter,
 ) -> Result<(), RelayFailure> {
     let mut idle = idle.map(Idle::new);
     let (mut forward, mut backward) = (Half::default(), Half::default());
     let mut ends = Ends { a, b, well: false };
     let ended = poll_fn(|cx| {
         let Ends { a, b, .. } = &mut ends;
-        let forth = forward.poll_pump(a, b, cx, &counters.forward);
-        let back = backward.poll_pump(b, a, cx, &counters.backward);
+        let forth = forward.poll_pump(a, b, cx, &|bytes| meter.forward(bytes));
+        let back = backward.poll_pump(b, a, cx, &|bytes| meter.backward(bytes));
         match (forth, back) {
             (Poll::Ready(Err(end)), _) => Poll::Ready(Err(end.forward())),
             (_, Poll::Ready(Err(end))) => Poll::Ready(Err(end.backward())),
@@ -140,7 +158,7 @@ impl Half {
         source: &mut A,
         sink: &mut B,
         cx: &mut Context<'_>,
-        count: &Cell<u64>,
+        count: &dyn Fn(u64),
     ) -> Poll<Result<(), Broken>> {
         if self.state == State::Done {
             return Poll::Ready(Ok(()));
@@ -197,7 +215,7 @@ impl Half {
         &mut self,
         sink: &B,
         cx: &mut Context<'_>,
-        count: &Cell<u64>,
+        count: &dyn Fn(u64),
     ) -> Poll<io::Result<()>> {
         while self.splice.holds() {
             // It was a socket when the pipe was filled.
@@ -212,7 +230,7 @@ impl Half {
         &mut self,
         sink: &mut B,
         cx: &mut Context<'_>,
-        count: &Cell<u64>,
+        count: &dyn Fn(u64),
     ) -> Poll<io::Result<()>> {
         while self.sent < self.refused.len() {
             let sent = ready!(Pin::new(&mut *sink).poll_write(cx, &self.refused[self.sent..]))?;
@@ -230,7 +248,7 @@ impl Half {
         sink: &mut B,
         cx: &mut Context<'_>,
         bytes: &[u8],
-        count: &Cell<u64>,
+        count: &dyn Fn(u64),
     ) -> io::Result<()> {
         let mut sent = 0;
         while sent < bytes.len() {
@@ -244,12 +262,12 @@ impl Half {
     }
 
     /// A sink that takes nothing of something is broken: trying again would spin.
-    fn note(&mut self, sent: usize, count: &Cell<u64>) -> io::Result<usize> {
+    fn note(&mut self, sent: usize, count: &dyn Fn(u64)) -> io::Result<usize> {
         if sent == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         self.moved = true;
-        count.set(count.get() + sent as u64);
+        count(sent as u64);
         Ok(sent)
     }
 }

@@ -16,6 +16,7 @@ use crate::counters::Tally;
 use crate::live::{Live, Protocol};
 use crate::record::{Record, SniffedText};
 use crate::refused::{Refused, Stage};
+use crate::series::{Series, Traffic};
 use crate::sniff::Sniffed;
 use crate::stop::Stop;
 use crate::upstream::Established;
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     /// End now, for this reason.
     abort: Stop<Box<Refused>>,
     decided: RefCell<Decided>,
+    /// What its last request or its bytes were counted in: mostly the next is of the same kind.
+    counted: RefCell<Option<Arc<Series>>>,
     number: u64,
 }
 
@@ -81,6 +84,7 @@ impl Connection {
             drain: Drain::new(),
             abort: Stop::default(),
             decided: RefCell::default(),
+            counted: RefCell::default(),
             number,
         };
         let connection = core.registry.insert(connection);
@@ -267,6 +271,15 @@ impl Connection {
             detail: refused.detail.clone(),
         };
         self.core.record(record.bounded());
+    }
+
+    /// Where such traffic is counted.
+    pub(crate) fn series(&self, traffic: &Traffic<'_>) -> Arc<Series> {
+        let mut counted = self.counted.borrow_mut();
+        match &*counted {
+            Some(series) if traffic.is(&series.labels) => series.clone(),
+            _ => counted.insert(self.core.book.of(traffic, &self.core.counters().traffic)).clone(),
+        }
     }
 
     /// Where this direction is counted.

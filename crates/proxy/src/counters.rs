@@ -2,11 +2,14 @@
 //! from a client.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use sidering_policy::{Direction, Version};
 
 use crate::Reason;
-use crate::status::{Connections, Handshakes, Metrics, Refusals, Requests, Security};
+use crate::histogram::{Distribution, Histogram, SECONDS};
+use crate::series::{self, Shelf};
+use crate::status::{Connections, Detection, Detections, Handshakes, Latency, Metrics, Refusals, Span};
 
 /// A number that one core writes and anybody reads.
 #[derive(Debug, Default)]
@@ -44,27 +47,26 @@ pub(crate) struct Counters {
     pub(crate) snapshot: Counter,
     /// The version of its credentials; 0 before the first.
     pub(crate) credentials: Counter,
+    /// Requests and opaque connections.
+    pub(crate) traffic: Shelf,
 }
 
 /// The part that exists once per direction.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// By security (mutual TLS first), then by status code.
-    requests: [Box<[Counter]>; 2],
     /// By the reason's discriminant.
     refusals: Box<[Counter]>,
     pub(crate) opened: Counter,
     pub(crate) closed: Counter,
     pub(crate) mutual_tls: Counter,
     pub(crate) plaintext: Counter,
-    pub(crate) received_bytes: Counter,
-    pub(crate) sent_bytes: Counter,
     pub(crate) full_handshakes: Counter,
     pub(crate) resumed_handshakes: Counter,
+    /// By the outcome's discriminant.
+    detected: [Counter; Detection::ALL.len()],
+    /// By the span's discriminant.
+    spans: [Histogram; Span::ALL.len()],
 }
-
-/// Status codes are below this; what a peer sends beyond is counted as 0.
-const CODES: usize = 600;
 
 impl Counters {
     pub(crate) fn new() -> Self {
@@ -78,6 +80,7 @@ impl Counters {
             upstream_active: Counter::default(),
             snapshot: Counter::default(),
             credentials: Counter::default(),
+            traffic: Shelf::default(),
         }
     }
 
@@ -91,28 +94,31 @@ impl Counters {
 
 impl Tally {
     fn new() -> Self {
-        let counters = |n| std::iter::repeat_with(Counter::default).take(n).collect::<Box<[Counter]>>();
         Self {
-            requests: [counters(CODES), counters(CODES)],
-            refusals: counters(Reason::ALL.len()),
+            refusals: Reason::ALL.iter().map(|_| Counter::default()).collect(),
             opened: Counter::default(),
             closed: Counter::default(),
             mutual_tls: Counter::default(),
             plaintext: Counter::default(),
-            received_bytes: Counter::default(),
-            sent_bytes: Counter::default(),
             full_handshakes: Counter::default(),
             resumed_handshakes: Counter::default(),
+            detected: Default::default(),
+            spans: std::array::from_fn(|_| Histogram::new(&SECONDS)),
         }
-    }
-
-    pub(crate) fn request(&self, security: Security, code: u16) {
-        let codes = &self.requests[security as usize];
-        codes.get(usize::from(code)).unwrap_or(&codes[0]).add(1);
     }
 
     pub(crate) fn refusal(&self, reason: Reason) {
         self.refusals[reason as usize].add(1);
+    }
+
+    /// What the first bytes of a connection were.
+    pub(crate) fn detected(&self, what: Detection) {
+        self.detected[what as usize].add(1);
+    }
+
+    /// Where time went.
+    pub(crate) fn took(&self, span: Span, time: Duration) {
+        self.spans[span as usize].observe(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// A completed handshake.
@@ -133,6 +139,8 @@ pub(crate) fn sum<'a>(cores: impl Iterator<Item = &'a Counters> + Clone) -> Metr
         snapshot: Version(cores.clone().map(|core| core.snapshot.value()).min().unwrap_or(0)),
         ..Metrics::default()
     };
+    metrics.traffic = series::sum(cores.clone().map(|core| &core.traffic));
+    metrics.traffic_unnamed = cores.clone().any(|core| core.traffic.is_full());
     for direction in [Direction::Inbound, Direction::Outbound] {
         let parts: Vec<&Tally> = cores.clone().map(|core| core.of(direction)).collect();
         sum_direction(&mut metrics, direction, &parts);
@@ -148,21 +156,20 @@ fn sum_direction(metrics: &mut Metrics, direction: Direction, parts: &[&Tally]) 
         closed: total(|part| &part.closed),
         mutual_tls: total(|part| &part.mutual_tls),
         plaintext: total(|part| &part.plaintext),
-        received_bytes: total(|part| &part.received_bytes),
-        sent_bytes: total(|part| &part.sent_bytes),
     });
     metrics.handshakes.push(Handshakes {
         direction,
         full: total(|part| &part.full_handshakes),
         resumed: total(|part| &part.resumed_handshakes),
     });
-    for security in [Security::MutualTls, Security::None] {
-        for code in 0..CODES {
-            let count = parts.iter().map(|part| part.requests[security as usize][code].value()).sum();
-            if count > 0 {
-                metrics.requests.push(Requests { direction, security, code: code as u16, count });
-            }
-        }
+    for &outcome in Detection::ALL {
+        let count = parts.iter().map(|part| part.detected[outcome as usize].value()).sum();
+        metrics.detections.push(Detections { direction, outcome, count });
+    }
+    for &span in Span::ALL {
+        let mut time = Distribution::new(&SECONDS);
+        parts.iter().for_each(|part| part.spans[span as usize].add_to(&mut time));
+        metrics.latencies.push(Latency { direction, span, time });
     }
     for &reason in Reason::ALL {
         let count = parts.iter().map(|part| part.refusals[reason as usize].value()).sum();
@@ -177,23 +184,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cores_are_summed_and_codes_are_bounded() {
+    fn cores_are_summed() {
         let cores = [Counters::new(), Counters::new()];
         for core in &cores {
-            core.of(Direction::Inbound).request(Security::MutualTls, 200);
             core.of(Direction::Outbound).refusal(Reason::ConnectRefused);
+            core.of(Direction::Inbound).detected(Detection::Tls);
+            core.of(Direction::Inbound).took(Span::Sniff, Duration::from_micros(2));
             core.upstream_idle.add(2);
         }
-        cores[1].of(Direction::Inbound).request(Security::None, 999);
         cores[0].snapshot.set(2);
         cores[1].snapshot.set(1);
 
         let metrics = sum(cores.iter());
-        let direction = Direction::Inbound;
-        let request = |security, code, count| Requests { direction, security, code, count };
-        assert_eq!(metrics.requests, [request(Security::MutualTls, 200, 2), request(Security::None, 0, 1)]);
         let refused = Refusals { direction: Direction::Outbound, reason: Reason::ConnectRefused, count: 2 };
         assert_eq!(metrics.refusals, [refused]);
+        let tls = Detections { direction: Direction::Inbound, outcome: Detection::Tls, count: 2 };
+        assert!(metrics.detections.contains(&tls), "{:?}", metrics.detections);
+        let sniffed = |it: &&Latency| it.direction == Direction::Inbound && it.span == Span::Sniff;
+        assert_eq!(metrics.latencies.iter().find(sniffed).unwrap().time.sum, 4_000);
         assert_eq!(metrics.upstream_idle, 4);
         assert_eq!(metrics.snapshot, Version(1), "in force is what every core has");
     }

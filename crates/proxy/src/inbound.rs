@@ -17,8 +17,8 @@ use crate::io::Io;
 use crate::live::Protocol;
 use crate::refused::{Refused, Stage};
 use crate::request::{self, Exchange};
-use crate::sniff::{Sniffed, request_line, sniff};
-use crate::{Phase, Reason, opaque};
+use crate::sniff::{Sniffed, first_bytes, request_line};
+use crate::{Phase, Reason, Span, opaque};
 
 /// For a handshake, from its first byte to its last: Envoy's default in Istio is as long.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -59,9 +59,7 @@ async fn admit(
     listener: &Listener,
     stream: TcpStream,
 ) -> Stage<Option<(Io, Option<Rc<Client>>)>> {
-    let needs = sidering_policy::needs(listener, connection.destination);
-    let sniffing = pin!(sniff(stream, needs, listener.detection_timeout));
-    let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(None) };
+    let Some(sniffed) = first_bytes(connection, listener, stream).await? else { return Ok(None) };
 
     let chain =
         connection.accept(&sniffed).map_err(|refused| refused.asking(request_line(sniffed.io.prefix())))?;
@@ -91,11 +89,13 @@ async fn terminate(
         )
     })?;
     drop(live);
+    let began = now();
     let accepting =
-        sidering_tls::accept(sniffed.io, &config, &sniffed.application_protocols, now() + HANDSHAKE);
+        sidering_tls::accept(sniffed.io, &config, &sniffed.application_protocols, began + HANDSHAKE);
     let (io, handshake) =
         connection.unless_aborted(pin!(accepting)).await?.map_err(|failure| Refused::handshake(&failure))?;
     connection.tally().handshake(handshake.resumed);
+    connection.tally().took(Span::Handshake, now() - began);
 
     let snapshot: Arc<Snapshot> = connection.core.live().snapshot.clone();
     let leaf = handshake.peer_leaf.as_deref().ok_or_else(|| {

@@ -6,6 +6,7 @@ mod access_log;
 mod connection;
 mod counters;
 mod headers;
+mod histogram;
 mod inbound;
 mod io;
 mod live;
@@ -21,16 +22,20 @@ mod relay;
 mod reply;
 mod report;
 mod request;
+mod series;
 mod sniff;
 mod status;
 mod stop;
 mod upstream;
 mod worker;
 
+pub use histogram::{Distribution, Scale};
 pub use options::{AccessLog, LogFormat, Options};
 pub use proxy::{CredentialRefusal, Proxy, PublishRefusal, Seen, StartFailure};
 pub use reason::Reason;
 pub use record::{Expected, OriginText, Phase, Presented, Record, RequestLine, SniffedText};
+pub use series::Labels;
 pub use status::{
-    Connections, CoreStatus, Handshakes, ListenerStatus, Metrics, Refusals, Requests, Security, Status,
+    Connections, CoreStatus, Detection, Detections, Handshakes, Latency, ListenerStatus, Metrics, Refusals,
+    RequestProtocol, Security, Span, Status, Traffic,
 };

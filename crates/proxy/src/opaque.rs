@@ -3,14 +3,13 @@
 use std::pin::pin;
 use std::rc::Rc;
 
-use sidering_net::Counters;
 use sidering_policy::{Direction, Permit, WeightedCluster, dial};
 
 use crate::connection::Connection;
 use crate::io::Io;
 use crate::outbound::RETRIES;
 use crate::refused::{Refused, Stage};
-use crate::report::{End, Report};
+use crate::report::Report;
 use crate::{relay, upstream};
 
 /// Joins the connection to one of `clusters` until both sides have ended. A refusal is recorded here, with what the
@@ -21,15 +20,13 @@ pub(crate) async fn forward(
     clusters: &[WeightedCluster],
     io: &mut Io,
 ) {
-    let mut report = Report::connection(connection, connection.client().as_ref());
+    let mut report = Report::opaque(connection, connection.client().as_ref());
     report.permitted(&permit);
-    let counters = Counters::default();
-    let ended = joined(connection, permit, clusters, io, &mut report, &counters).await;
+    let ended = joined(connection, permit, clusters, io, &mut report).await;
     if let Err(refused) = &ended {
         report.refused(refused);
     }
-    let (received, sent) = (counters.forward.get(), counters.backward.get());
-    report.finish(&End { received, sent, ..End::default() });
+    report.finish(&report.flowed());
 }
 
 async fn joined(
@@ -38,7 +35,6 @@ async fn joined(
     clusters: &[WeightedCluster],
     io: &mut Io,
     report: &mut Report<'_>,
-    counters: &Counters,
 ) -> Stage<()> {
     let live = connection.core.live();
     let entropy = connection.core.entropy();
@@ -53,9 +49,10 @@ async fn joined(
     };
     let dialling = upstream::dial(connection, &cluster, retries);
     let (mut upstream, established, _in_flight) = connection.unless_aborted(pin!(dialling)).await??;
-    report.upstream(&cluster.name, &established);
+    report.upstream(&established);
     connection.joined(&established)?;
-    relay::tcp(connection, permit, io, &mut upstream, cluster.tcp_idle_timeout, counters).await.map_err(
+    let flow = report.joined();
+    relay::tcp(connection, permit, io, &mut upstream, cluster.tcp_idle_timeout, flow).await.map_err(
         |refused| refused.towards(&cluster.name, Some(upstream::shown(&established.endpoint.address))),
     )
 }

@@ -2,7 +2,6 @@
 //! for HTTP. It is plaintext from our own application: there is nothing to terminate, and chains allow everything.
 //! Called by the worker; what is returned as an error is recorded there.
 
-use std::pin::pin;
 use std::rc::Rc;
 
 use sidering_http::{Body, Done, Handler, Malformed, RequestHead, Responder};
@@ -16,7 +15,7 @@ use crate::live::Protocol;
 use crate::opaque;
 use crate::refused::{Refused, Stage};
 use crate::request::{self, Exchange};
-use crate::sniff::sniff;
+use crate::sniff::first_bytes;
 
 /// Istio's default.
 pub(crate) const RETRIES: u32 = 2;
@@ -49,9 +48,7 @@ pub(crate) fn serve<'a>(
 
 /// Sniffs and accepts; `None` if the application closed without a byte.
 async fn admit(connection: &Rc<Connection>, listener: &Listener, stream: TcpStream) -> Stage<Option<Io>> {
-    let needs = sidering_policy::needs(listener, connection.destination);
-    let sniffing = pin!(sniff(stream, needs, listener.detection_timeout));
-    let Some(sniffed) = connection.unless_aborted(sniffing).await?? else { return Ok(None) };
+    let Some(sniffed) = first_bytes(connection, listener, stream).await? else { return Ok(None) };
     connection.accept(&sniffed)?;
     connection.tally().plaintext.add(1);
     Ok(Some(Io::Plain(sniffed.io)))

@@ -16,6 +16,7 @@ use sidering_policy::Permit;
 use crate::connection::Connection;
 use crate::io::Io;
 use crate::refused::{Refused, Stage};
+use crate::report::Flow;
 use crate::upstream::Established;
 use crate::{Phase, Reason};
 
@@ -27,9 +28,9 @@ pub(crate) async fn tcp(
     downstream: &mut Io,
     upstream: &mut Io,
     idle: Option<Duration>,
-    counters: &Counters,
+    flow: &Flow,
 ) -> Stage<()> {
-    let relaying = pin!(sidering_net::relay(downstream, upstream, idle, counters));
+    let relaying = pin!(sidering_net::relay(downstream, upstream, idle, flow));
     connection.unless_aborted(relaying).await?.map_err(|why| broken(&why))
 }
 
@@ -90,7 +91,7 @@ pub(crate) enum Cut {
     Revoked(Box<Refused>),
 }
 
-/// One exchange: the request to `client`, its response to the responder, edited by `edit` on its way. Both bodies move
+/// One exchange that begins at `since`: the request to `client`, its response to the responder, edited by `edit` on its way. Both bodies move
 /// at once, each as fast as its reader takes it.
 pub(crate) async fn http(
     connection: &Connection,
@@ -98,13 +99,14 @@ pub(crate) async fn http(
     mut request: Request,
     client: Client<Io>,
     patience: &mut Timer,
+    since: Instant,
     until: Option<Instant>,
     edit: impl FnOnce(&mut ResponseHead),
 ) -> Result<Answered, Box<Unanswered>> {
     let mut exchange = client.start(&request.head, request.body.length());
     let mut upload = Upload::default();
     let head = poll_fn(|cx| poll_answer(cx, &mut request, &mut exchange, &mut upload));
-    let answered_by = until.unwrap_or_else(|| sidering_net::now() + UNANSWERED);
+    let answered_by = until.unwrap_or(since + UNANSWERED);
     let mut head = match patience.deadline(answered_by, head).await {
         Ok(Ok(head)) => head,
         Ok(Err(why)) => return Err(unanswered(request, &exchange, &upload, why)),

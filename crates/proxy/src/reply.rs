@@ -59,3 +59,8 @@ impl Reply {
 pub(crate) fn is_grpc(headers: &Headers) -> bool {
     headers.get("content-type").is_some_and(|value| value.starts_with(b"application/grpc"))
 }
+
+/// gRPC's status, where a response has nothing but its head: else it is in the trailers.
+pub(crate) fn grpc_status(headers: &Headers) -> Option<u8> {
+    std::str::from_utf8(headers.get("grpc-status")?).ok()?.parse().ok().filter(|&status| status <= 16)
+}

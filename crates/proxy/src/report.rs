@@ -1,30 +1,72 @@
 //! What is said of a request or an opaque connection once it is over: counters and the access log. If nobody says
 //! anything, it was dropped halfway, and that is what is reported.
 
+use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use sidering_http::{Headers, RequestHead};
-use sidering_net::now;
+use sidering_net::{Counters, Meter, now};
 use sidering_policy::{Direction, Permit};
 
 use crate::access_log::{Entry, TlsEntry};
 use crate::connection::{Client, Connection};
 use crate::record::direction_name;
 use crate::refused::Refused;
-use crate::status::Security;
+use crate::reply::is_grpc;
+use crate::series::{Series, Traffic};
+use crate::status::{RequestProtocol, Security, Span};
 use crate::upstream::{Established, shown};
 use crate::{Phase, Reason};
 
 /// Collects; reports once.
 pub(crate) struct Report<'a> {
     connection: &'a Connection,
-    http: bool,
+    what: What,
+    grpc_status: Option<u8>,
+    reason: Option<Reason>,
     started: Instant,
-    security: Security,
+    /// When the last part of it was over.
+    mark: Instant,
+    /// Of its time, what others took.
+    waited: Duration,
+    /// Where it went, or was to go.
+    cluster: Option<Arc<str>>,
+    established: Option<Rc<Established>>,
+    flow: Option<Flow>,
     /// Only where there is a log.
     entry: Option<Box<Entry>>,
     open: bool,
+}
+
+/// What is reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// A request, or what was meant to be one.
+    Request(RequestProtocol),
+    /// A connection of opaque bytes that was authorized.
+    Opaque,
+    /// A connection that never came to exchange anything.
+    Refused,
+}
+
+/// The bytes of an opaque connection: in its series as they move, since it may live for days.
+pub(crate) struct Flow {
+    series: Arc<Series>,
+    moved: Counters,
+}
+
+impl Meter for Flow {
+    fn forward(&self, bytes: u64) {
+        self.series.received_bytes.add(bytes);
+        self.moved.forward(bytes);
+    }
+
+    fn backward(&self, bytes: u64) {
+        self.series.sent_bytes.add(bytes);
+        self.moved.backward(bytes);
+    }
 }
 
 /// How it ended, for all that is counted and logged.
@@ -46,8 +88,8 @@ impl<'a> Report<'a> {
         client: Option<&Rc<Client>>,
         head: &RequestHead,
     ) -> Self {
-        let mut report = Self::connection(connection, client);
-        report.http = true;
+        let protocol = if is_grpc(&head.headers) { RequestProtocol::Grpc } else { RequestProtocol::Http };
+        let mut report = Self::of(connection, client, What::Request(protocol));
         if let Some(entry) = &mut report.entry {
             entry.method = Some(head.method.to_string());
             entry.path = Some(head.target.clone());
@@ -60,25 +102,84 @@ impl<'a> Report<'a> {
         report
     }
 
+    /// Of what came in a request's place and is none.
+    pub(crate) fn no_request(connection: &'a Connection, client: Option<&Rc<Client>>) -> Self {
+        Self::of(connection, client, What::Request(RequestProtocol::Http))
+    }
+
     /// Of an opaque connection.
-    pub(crate) fn connection(connection: &'a Connection, client: Option<&Rc<Client>>) -> Self {
-        let security = match (connection.direction, client) {
-            (Direction::Inbound, Some(_)) => Security::MutualTls,
-            (Direction::Inbound, None) | (Direction::Outbound, _) => Security::None,
-        };
-        let entry = connection.core.log.as_ref().map(|_| Box::new(entry(connection, client)));
-        Self { connection, http: false, started: now(), security, entry, open: true }
+    pub(crate) fn opaque(connection: &'a Connection, client: Option<&Rc<Client>>) -> Self {
+        Self::of(connection, client, What::Opaque)
+    }
+
+    fn of(connection: &'a Connection, client: Option<&Rc<Client>>, what: What) -> Self {
+        let started = now();
+        Self {
+            connection,
+            what,
+            grpc_status: None,
+            reason: None,
+            started,
+            mark: started,
+            waited: Duration::ZERO,
+            cluster: None,
+            established: None,
+            flow: None,
+            entry: connection.core.log.as_ref().map(|_| Box::new(entry(connection, client))),
+            open: true,
+        }
     }
 
     /// Of a connection that was refused before anything was exchanged, or that failed between two requests.
     pub(crate) fn refuse(connection: &'a Connection, refused: &Refused) {
-        let mut report = Self::connection(connection, connection.client().as_ref());
+        let mut report = Self::of(connection, connection.client().as_ref(), What::Refused);
         report.refused(refused);
         report.finish(&End::default());
     }
 
     pub(crate) fn started(&self) -> Instant {
         self.started
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.what == What::Request(RequestProtocol::Grpc)
+    }
+
+    /// It is decided what becomes of a request.
+    pub(crate) fn decided(&mut self) {
+        self.mark = now();
+        self.connection.tally().took(Span::Authorize, self.mark - self.started);
+    }
+
+    /// There is a connection for it, which others had to answer for if it is a `new` one. Says when that was.
+    pub(crate) fn connected(&mut self, new: bool) -> Instant {
+        let now = now();
+        if new {
+            self.waited += now - self.mark;
+        }
+        self.mark = now;
+        now
+    }
+
+    /// The response's head came.
+    pub(crate) fn answered(&mut self, first_byte: Instant, grpc_status: Option<u8>) {
+        let took = first_byte.saturating_duration_since(self.mark);
+        self.connection.tally().took(Span::FirstByte, took);
+        self.waited += took;
+        self.grpc_status = grpc_status;
+    }
+
+    /// Opaque bytes begin to flow.
+    pub(crate) fn joined(&mut self) -> &Flow {
+        let series = self.series(0);
+        series.opened.add(1);
+        self.flow.insert(Flow { series, moved: Counters::default() })
+    }
+
+    /// What of them there was.
+    pub(crate) fn flowed(&self) -> End {
+        let moved = |of: fn(&Counters) -> &Cell<u64>| self.flow.as_ref().map_or(0, |flow| of(&flow.moved).get());
+        End { received: moved(|it| &it.forward), sent: moved(|it| &it.backward), ..End::default() }
     }
 
     /// Who allowed it, and which dry-run rule would not have.
@@ -100,12 +201,10 @@ impl<'a> Report<'a> {
     }
 
     /// The upstream that is tried.
-    pub(crate) fn upstream(&mut self, cluster: &str, established: &Established) {
-        if self.connection.direction == Direction::Outbound {
-            self.security = established.security();
-        }
+    pub(crate) fn upstream(&mut self, established: &Rc<Established>) {
+        self.established = Some(established.clone());
         let Some(entry) = &mut self.entry else { return };
-        entry.upstream_cluster = Some(cluster.to_owned());
+        entry.upstream_cluster = Some(established.key.cluster.to_string());
         entry.upstream_host = Some(shown(&established.endpoint.address));
         entry.upstream_local_address = Some(established.local.clone());
         entry.naming = Some(established.naming());
@@ -118,12 +217,13 @@ impl<'a> Report<'a> {
     pub(crate) fn refused(&mut self, refused: &Refused) {
         self.connection.refuse(refused);
         self.because(refused.reason);
+        self.cluster = refused.cluster.as_deref().map(Into::into);
         let Some(entry) = &mut self.entry else { return };
         entry.policy = refused.origin.as_ref().map(ToString::to_string).or(entry.policy.take());
         entry.upstream_cluster = entry.upstream_cluster.take().or_else(|| refused.cluster.clone());
         entry.upstream_host = entry.upstream_host.take().or_else(|| refused.upstream.clone());
         match refused.phase {
-            Phase::Authorize if self.http => entry.response_code_details = Some(rbac_details(refused)),
+            Phase::Authorize if matches!(self.what, What::Request(_)) => entry.response_code_details = Some(rbac_details(refused)),
             Phase::Authorize => entry.connection_termination_details = Some(rbac_details(refused)),
             Phase::Connect | Phase::Handshake | Phase::Naming => {
                 entry.upstream_transport_failure_reason = Some(refused.detail.clone());
@@ -133,10 +233,11 @@ impl<'a> Report<'a> {
     }
 
     fn because(&mut self, reason: Reason) {
+        self.reason = Some(reason);
         if let Some(entry) = &mut self.entry {
             entry.reason = Some(reason);
             entry.response_flags = reason.flag();
-            if self.http {
+            if matches!(self.what, What::Request(_)) {
                 entry.response_code_details = Some(reason.name().into());
             } else {
                 entry.connection_termination_details = Some(reason.name().into());
@@ -147,21 +248,71 @@ impl<'a> Report<'a> {
     /// Reports: once.
     pub(crate) fn finish(&mut self, end: &End) {
         self.open = false;
-        let tally = self.connection.tally();
-        if self.http {
-            tally.request(self.security, end.status);
-        } else {
-            tally.received_bytes.add(end.received);
-            tally.sent_bytes.add(end.sent);
-        }
+        let ended = now();
+        self.count(end, ended);
         let (Some(mut entry), Some(log)) = (self.entry.take(), &self.connection.core.log) else { return };
         entry.response_code = end.status;
         entry.bytes_received = end.received;
         entry.bytes_sent = end.sent;
-        entry.duration = milliseconds(self.started, now());
+        entry.duration = milliseconds(self.started, ended);
         entry.upstream_service_time = end.first_byte.map(|at| milliseconds(self.started, at));
         entry.response_code_details = entry.response_code_details.or_else(|| end.details.map(Into::into));
         log.write(entry);
+    }
+}
+
+impl Report<'_> {
+    fn count(&self, end: &End, ended: Instant) {
+        let took = ended - self.started;
+        match self.what {
+            What::Request(_) => {
+                let series = self.series(end.status);
+                series.requests.add(1);
+                series.duration.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+                series.request_bytes.observe(end.received);
+                series.response_bytes.observe(end.sent);
+                self.connection.tally().took(Span::Own, took.saturating_sub(self.waited));
+            }
+            What::Opaque => {
+                let series = self.series(0);
+                if self.flow.is_none() {
+                    series.opened.add(1);
+                }
+                series.closed.add(1);
+            }
+            // Among the refusals.
+            What::Refused => {}
+        }
+    }
+
+    /// Where it is counted if it has that status.
+    fn series(&self, code: u16) -> Arc<Series> {
+        let connection = self.connection;
+        let client = connection.client();
+        let established = self.established.as_deref();
+        let (peer, security) = match connection.direction {
+            Direction::Inbound => {
+                let peer = client.as_deref().map(|client| &client.identity.id);
+                (peer, if peer.is_some() { Security::MutualTls } else { Security::None })
+            }
+            Direction::Outbound => {
+                let peer = established.and_then(|it| it.identity.as_ref()).map(|peer| &peer.id);
+                (peer, established.map_or(Security::None, Established::security))
+            }
+        };
+        connection.series(&Traffic {
+            direction: connection.direction,
+            protocol: match self.what {
+                What::Request(protocol) => protocol,
+                What::Opaque | What::Refused => RequestProtocol::Tcp,
+            },
+            code,
+            grpc_status: self.grpc_status,
+            flag: self.reason.map_or("-", Reason::flag),
+            security,
+            peer,
+            cluster: established.map(|it| &it.key.cluster).or(self.cluster.as_ref()),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! One HTTP request in either direction: decide, then act. What is decided reads the core's newest Snapshot and holds
 //! everything that acting needs; acting forwards, and forwards again only where that is safe.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::io::Io;
 use crate::live::Protocol;
 use crate::refused::{Refused, Stage};
 use crate::relay::{self, Answered, Cut, Request, Unanswered, within};
-use crate::reply::{Reply, is_grpc};
+use crate::reply::{self, Reply};
 use crate::report::{End, Report};
 use crate::upstream::{Attempts, Established, Upstream, checkout, shown};
 use crate::{Phase, Reason, RequestLine};
@@ -44,14 +45,12 @@ pub(crate) async fn serve<H: Handler<Io>>(connection: &Connection, io: Io, handl
 
 /// Records and answers what is no request.
 pub(crate) fn malformed(connection: &Connection, why: Malformed, responder: Responder<Io>) -> Done {
+    let mut report = Report::no_request(connection, connection.client().as_ref());
     let refused = Refused::new(Phase::Relay, Reason::from(&why), why.to_string());
-    let reply = Reply::of(refused.reason, false);
-    let status = reply.status();
     // There is no request to tell of; of the connection there is.
-    let mut report = Report::connection(connection, connection.client().as_ref());
     report.refused(&refused);
-    report.finish(&End { status, ..End::default() });
-    connection.tally().request(crate::Security::None, status);
+    let reply = Reply::of(refused.reason, false);
+    report.finish(&End { status: reply.status(), sent: reply.body_length(), ..End::default() });
     reply.send(responder)
 }
 
@@ -105,7 +104,9 @@ impl<'a> Exchange<'a> {
         body: Body<Io>,
         responder: Responder<Io>,
     ) -> impl Future<Output = Done> {
-        let mut decided = match self.decide(&mut head) {
+        let decision = self.decide(&mut head);
+        self.report.decided();
+        let mut decided = match decision {
             Ok(Decision::Forward(permit, forward)) => {
                 Ok((self, Request { permit, head, body, responder }, forward))
             }
@@ -203,15 +204,30 @@ impl<'a> Exchange<'a> {
                 }
             };
             let Upstream { client, established, carried, mut patience } = upstream;
-            self.report.upstream(&cluster.name, &established);
+            let since = self.report.connected(carried == 0);
+            self.report.upstream(&established);
+            let (grpc, grpc_status) = (self.report.is_grpc(), Cell::new(None));
             let edit = |head: &mut ResponseHead| {
+                if grpc {
+                    grpc_status.set(reply::grpc_status(&head.headers));
+                }
                 strip_hop_by_hop(&mut head.headers);
                 headers::edit(&mut head.headers, response_headers);
             };
-            match relay::http(self.connection, &established, request, client, &mut patience, until, edit)
-                .await
+            match relay::http(
+                self.connection,
+                &established,
+                request,
+                client,
+                &mut patience,
+                since,
+                until,
+                edit,
+            )
+            .await
             {
                 Ok(answered) => {
+                    self.report.answered(answered.first_byte, grpc_status.get());
                     return self.finish(answered, cluster, established, carried, patience, timeout);
                 }
                 Err(unanswered) if sendable_again(&unanswered, carried > 0) && attempts.again() => {
@@ -269,7 +285,7 @@ impl<'a> Exchange<'a> {
     fn refuse(&mut self, refused: Box<Refused>, head: &RequestHead, responder: Responder<Io>) -> Done {
         let refused = refused.asking(Some(self.line(head)));
         self.report.refused(&refused);
-        let reply = Reply::of(refused.reason, is_grpc(&head.headers));
+        let reply = Reply::of(refused.reason, self.report.is_grpc());
         let (status, sent) = (reply.status(), reply.body_length());
         self.report.finish(&End { status, sent, ..End::default() });
         reply.send(responder)

@@ -2,16 +2,18 @@
 //! SNI and ALPN; is it HTTP? What was read comes back in front of the stream.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use sidering_http::{Detected, detect};
 use sidering_net::{Prefixed, Scratch, TcpStream, deadline, now};
-use sidering_policy::{Needs, Transport};
+use sidering_policy::{Listener, Needs, Transport};
 use sidering_tls::{Inspected, inspect};
 
+use crate::connection::Connection;
 use crate::refused::{Refused, Stage};
-use crate::{Phase, Reason, RequestLine};
+use crate::{Detection, Phase, Reason, RequestLine, Span};
 
 /// What the first bytes say.
 pub(crate) struct Sniffed {
@@ -20,6 +22,7 @@ pub(crate) struct Sniffed {
     pub(crate) server_name: Option<Box<str>>,
     /// As `policy::Facts` wants them: offered by TLS, or sniffed.
     pub(crate) application_protocols: Vec<Box<str>>,
+    pub(crate) detected: Detection,
 }
 
 /// Whoever has begun a hello or a request line must finish it within this: Envoy's
@@ -29,8 +32,27 @@ const BEGUN: Duration = Duration::from_secs(10);
 /// A client that stays silent is kept for this long where Istio would wait for ever.
 const SILENT: Duration = Duration::from_secs(3600);
 
-/// `None`: the client closed without a byte, which is nobody's fault.
-pub(crate) async fn sniff(
+/// As much as a connection's listener has to know; `None` if the client closed without a byte, which is nobody's fault.
+pub(crate) async fn first_bytes(
+    connection: &Connection,
+    listener: &Listener,
+    stream: TcpStream,
+) -> Stage<Option<Sniffed>> {
+    let (tally, began) = (connection.tally(), now());
+    let needs = sidering_policy::needs(listener, connection.destination);
+    let sniffing = pin!(sniff(stream, needs, listener.detection_timeout));
+    let sniffed = connection.unless_aborted(sniffing).await.and_then(|sniffed| sniffed);
+    match &sniffed {
+        Ok(Some(sniffed)) => {
+            tally.detected(sniffed.detected);
+            tally.took(Span::Sniff, now() - began);
+        }
+        Ok(None) | Err(_) => tally.detected(Detection::Closed),
+    }
+    sniffed
+}
+
+async fn sniff(
     mut stream: TcpStream,
     needs: Needs,
     detection_timeout: Option<Duration>,
@@ -47,7 +69,10 @@ pub(crate) async fn sniff(
             Read::End if bytes.is_empty() => return Ok(None),
             Read::Elapsed if bytes.is_empty() && detection_timeout.is_none() => return Ok(None),
             // As Envoy's listener filters do on a timeout: go on with what there is.
-            Read::End | Read::Elapsed => return Ok(Some(Verdict::Raw(None).sniffed(stream, bytes))),
+            Read::End | Read::Elapsed => {
+                let sniffed = Verdict::Raw(None).sniffed(stream, bytes);
+                return Ok(Some(Sniffed { detected: Detection::Timeout, ..sniffed }));
+            }
             Read::Failed(error) => {
                 return Err(Refused::new(Phase::Sniff, Reason::from(&error), error.to_string()));
             }
@@ -95,12 +120,18 @@ impl Verdict {
                 transport: Transport::Tls,
                 server_name: hello.server_name.map(|name| name.to_ascii_lowercase().into()),
                 application_protocols: hello.alpn,
+                detected: Detection::Tls,
             },
             Self::Raw(http) => Sniffed {
                 io,
                 transport: Transport::Raw,
                 server_name: None,
                 application_protocols: http.into_iter().map(Into::into).collect(),
+                detected: match http {
+                    Some("h2c") => Detection::Http2,
+                    Some(_) => Detection::Http1,
+                    None => Detection::Other,
+                },
             },
         }
     }

@@ -22,7 +22,7 @@ use crate::connection::{Connection, MeshPeer};
 use crate::io::Io;
 use crate::live::Protocol;
 use crate::refused::{Refused, Stage, expected};
-use crate::status::Security;
+use crate::status::{Security, Span};
 use crate::{Expected, Phase, Reason};
 
 /// What was established with an upstream; shared by the exchanges that its connection carries.
@@ -251,7 +251,9 @@ async fn establish(
         let live = connection.core.live();
         established.mesh_peer().map_or(Ok(()), |peer| peer.still_believed(&live))
     };
+    let began = now();
     let (io, established) = connect(connection, cluster, endpoint, key.clone(), protocol).await?;
+    connection.tally().took(Span::Connect, now() - began);
     if believed(&established).is_ok() {
         return Ok((io, established));
     }

@@ -26,7 +26,8 @@ use crate::registry::Registry;
 use crate::report::Report;
 use crate::stop::Stop;
 use crate::upstream::{Loads, Pool, Upstream};
-use crate::{Phase, Reason, inbound, outbound};
+use crate::series::Book;
+use crate::{Phase, Reason, Span, inbound, outbound};
 
 /// What the control thread asks of a core.
 pub(crate) enum Command {
@@ -62,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) pool: Pool,
     pub(crate) loads: Loads,
+    pub(crate) book: Book,
     pub(crate) log: Option<Sink>,
     pub(crate) limits: Limits,
     shared: Arc<Shared>,
@@ -134,6 +136,7 @@ impl Core {
             registry: Registry::default(),
             pool: Pool::new(shared.clone()),
             loads: Loads::default(),
+            book: Book::default(),
             log,
             limits,
             shared,
@@ -355,7 +358,9 @@ pub(crate) fn story(
 ) -> impl Future<Output = ()> {
     // No `async fn`, which keeps its arguments twice; boxed, as it moves on at once and its place stays.
     let stream = Box::new(stream);
+    let accepted = now();
     async move {
+        connection.tally().took(Span::Accept, now() - accepted);
         let served = match connection.direction {
             Direction::Inbound => inbound::serve(&connection, &listener, *stream).await,
             Direction::Outbound => outbound::serve(&connection, &listener, *stream).await,
