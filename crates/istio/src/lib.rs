@@ -15,7 +15,7 @@ mod yaml;
 
 pub use compile::{CaptureListeners, Dialled, compile, dialled};
 pub use diagnostic::{Diagnostic, Findings, Severity};
-pub use effective::{Authentication, DecidedMode, Effective, Endpoint, Workload};
+pub use effective::{Authentication, DecidedMode, Effective, Endpoint, Named, Workload};
 pub use mesh::{MeshConfig, OutboundTrafficPolicy, TlsParameters};
 pub use read::{Fields, Reader};
 pub use resource::{Action, Inline, MtlsMode, Parsed, Resources, Source, TlsMode, join, parse, parse_with};

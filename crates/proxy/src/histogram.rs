@@ -40,8 +40,8 @@ pub(crate) static MILLISECONDS: Scale = Scale {
 /// Bytes, in the same buckets but for the first: nobody sends half a byte.
 pub(crate) static BYTES: Scale = Scale {
     limits: &[
-        1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000,
-        3_600_000,
+        1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000,
+        1_800_000, 3_600_000,
     ],
     per_unit: 1.0,
 };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sidering_http::{Headers, RequestHead};
 use sidering_net::{Counters, Meter, now};
-use sidering_policy::{Direction, Permit};
+use sidering_policy::{Chain, Direction, Filter, Permit, RouteAction};
 
 use crate::access_log::{Entry, TlsEntry};
 use crate::connection::{Client, Connection};
@@ -27,12 +27,13 @@ pub(crate) struct Report<'a> {
     grpc_status: Option<u8>,
     reason: Option<Reason>,
     started: Instant,
-    /// When the last part of it was over.
-    mark: Instant,
-    /// Of its time, what others took.
-    waited: Duration,
-    /// Where it went, or was to go.
-    cluster: Option<Arc<str>>,
+    /// Nanoseconds from there to the end of the last part of it.
+    mark: u64,
+    /// Nanoseconds of its time that others took.
+    waited: u64,
+    /// Where it was to go. Boxed, as a connection keeps the room for it.
+    #[expect(clippy::redundant_allocation, reason = "half the size of what it holds")]
+    cluster: Option<Box<Arc<str>>>,
     established: Option<Rc<Established>>,
     flow: Option<Flow>,
     /// Only where there is a log.
@@ -120,8 +121,8 @@ impl<'a> Report<'a> {
             grpc_status: None,
             reason: None,
             started,
-            mark: started,
-            waited: Duration::ZERO,
+            mark: 0,
+            waited: 0,
             cluster: None,
             established: None,
             flow: None,
@@ -147,24 +148,26 @@ impl<'a> Report<'a> {
 
     /// It is decided what becomes of a request.
     pub(crate) fn decided(&mut self) {
-        self.mark = now();
-        self.connection.tally().took(Span::Authorize, self.mark - self.started);
+        let took = now() - self.started;
+        self.mark = nanoseconds(took);
+        self.connection.tally().took(Span::Authorize, took);
     }
 
     /// There is a connection for it, which others had to answer for if it is a `new` one. Says when that was.
     pub(crate) fn connected(&mut self, new: bool) -> Instant {
         let now = now();
+        let after = nanoseconds(now - self.started);
         if new {
-            self.waited += now - self.mark;
+            self.waited += after - self.mark;
         }
-        self.mark = now;
+        self.mark = after;
         now
     }
 
     /// The response's head came.
     pub(crate) fn answered(&mut self, first_byte: Instant, grpc_status: Option<u8>) {
-        let took = first_byte.saturating_duration_since(self.mark);
-        self.connection.tally().took(Span::FirstByte, took);
+        let took = nanoseconds(first_byte - self.started).saturating_sub(self.mark);
+        self.connection.tally().took(Span::FirstByte, Duration::from_nanos(took));
         self.waited += took;
         self.grpc_status = grpc_status;
     }
@@ -178,7 +181,8 @@ impl<'a> Report<'a> {
 
     /// What of them there was.
     pub(crate) fn flowed(&self) -> End {
-        let moved = |of: fn(&Counters) -> &Cell<u64>| self.flow.as_ref().map_or(0, |flow| of(&flow.moved).get());
+        let moved =
+            |of: fn(&Counters) -> &Cell<u64>| self.flow.as_ref().map_or(0, |flow| of(&flow.moved).get());
         End { received: moved(|it| &it.forward), sent: moved(|it| &it.backward), ..End::default() }
     }
 
@@ -217,13 +221,15 @@ impl<'a> Report<'a> {
     pub(crate) fn refused(&mut self, refused: &Refused) {
         self.connection.refuse(refused);
         self.because(refused.reason);
-        self.cluster = refused.cluster.as_deref().map(Into::into);
+        self.cluster = refused.cluster.as_deref().map(|name| Box::new(name.into()));
         let Some(entry) = &mut self.entry else { return };
         entry.policy = refused.origin.as_ref().map(ToString::to_string).or(entry.policy.take());
         entry.upstream_cluster = entry.upstream_cluster.take().or_else(|| refused.cluster.clone());
         entry.upstream_host = entry.upstream_host.take().or_else(|| refused.upstream.clone());
         match refused.phase {
-            Phase::Authorize if matches!(self.what, What::Request(_)) => entry.response_code_details = Some(rbac_details(refused)),
+            Phase::Authorize if matches!(self.what, What::Request(_)) => {
+                entry.response_code_details = Some(rbac_details(refused))
+            }
             Phase::Authorize => entry.connection_termination_details = Some(rbac_details(refused)),
             Phase::Connect | Phase::Handshake | Phase::Naming => {
                 entry.upstream_transport_failure_reason = Some(refused.detail.clone());
@@ -271,7 +277,9 @@ impl Report<'_> {
                 series.duration.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
                 series.request_bytes.observe(end.received);
                 series.response_bytes.observe(end.sent);
-                self.connection.tally().took(Span::Own, took.saturating_sub(self.waited));
+                self.connection
+                    .tally()
+                    .took(Span::Own, took.saturating_sub(Duration::from_nanos(self.waited)));
             }
             What::Opaque => {
                 let series = self.series(0);
@@ -300,6 +308,10 @@ impl Report<'_> {
                 (peer, established.map_or(Security::None, Established::security))
             }
         };
+        // Refused before it was routed: what is inbound goes to the port that it came to.
+        let own = (connection.direction == Direction::Inbound && established.is_none())
+            .then(|| target(&connection.chain()))
+            .flatten();
         connection.series(&Traffic {
             direction: connection.direction,
             protocol: match self.what {
@@ -311,7 +323,7 @@ impl Report<'_> {
             flag: self.reason.map_or("-", Reason::flag),
             security,
             peer,
-            cluster: established.map(|it| &it.key.cluster).or(self.cluster.as_ref()),
+            cluster: established.map(|it| &it.key.cluster).or(self.cluster.as_deref()).or(own.as_ref()),
         })
     }
 }
@@ -323,6 +335,18 @@ impl Drop for Report<'_> {
             self.finish(&End::default());
         }
     }
+}
+
+/// The cluster that an inbound chain leads to.
+fn target(chain: &Chain) -> Option<Arc<str>> {
+    let clusters = match &chain.filter {
+        Filter::Http(table) => match &table.any.as_ref()?.routes.first()?.action {
+            RouteAction::Forward { clusters, .. } => clusters,
+            RouteAction::Respond { .. } => return None,
+        },
+        Filter::Tcp(clusters) => clusters,
+    };
+    clusters.first().map(|cluster| cluster.cluster.clone())
 }
 
 /// As Envoy's RBAC filter says it.
@@ -380,6 +404,10 @@ fn entry(connection: &Connection, client: Option<&Rc<Client>>) -> Entry {
 
 fn text(headers: &Headers, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn milliseconds(from: Instant, to: Instant) -> u64 {

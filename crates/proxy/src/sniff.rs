@@ -43,6 +43,7 @@ pub(crate) async fn first_bytes(
     let sniffing = pin!(sniff(stream, needs, listener.detection_timeout));
     let sniffed = connection.unless_aborted(sniffing).await.and_then(|sniffed| sniffed);
     match &sniffed {
+        _ if needs == Needs::default() => {}
         Ok(Some(sniffed)) => {
             tally.detected(sniffed.detected);
             tally.took(Span::Sniff, now() - began);

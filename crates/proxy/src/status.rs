@@ -4,9 +4,9 @@
 use serde::Serialize;
 use sidering_policy::{Direction, Version};
 
+use crate::Reason;
 use crate::histogram::Distribution;
 use crate::series::Labels;
-use crate::Reason;
 
 /// The state of the data path.
 #[derive(Clone, Debug, Serialize)]
@@ -166,7 +166,7 @@ pub struct Detections {
     pub count: u64,
 }
 
-/// What the first bytes of a connection were, as far as its listener had to know.
+/// What the first bytes of a connection were, where its listener had to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detection {
     /// A ClientHello.
@@ -175,7 +175,7 @@ pub enum Detection {
     Http1,
     /// The preface of HTTP/2.
     Http2,
-    /// Something else, or nothing had to be known.
+    /// Something else.
     Other,
     /// Nothing came in time, or not enough of it.
     Timeout,
@@ -215,8 +215,7 @@ pub enum Span {
 
 impl Detection {
     /// In the order of their discriminants.
-    pub const ALL: &[Self] =
-        &[Self::Tls, Self::Http1, Self::Http2, Self::Other, Self::Timeout, Self::Closed];
+    pub const ALL: &[Self] = &[Self::Tls, Self::Http1, Self::Http2, Self::Other, Self::Timeout, Self::Closed];
 
     /// The label's value.
     pub fn name(self) -> &'static str {

@@ -24,9 +24,9 @@ use crate::record::{Record, Ring};
 use crate::refused::Refused;
 use crate::registry::Registry;
 use crate::report::Report;
+use crate::series::Book;
 use crate::stop::Stop;
 use crate::upstream::{Loads, Pool, Upstream};
-use crate::series::Book;
 use crate::{Phase, Reason, Span, inbound, outbound};
 
 /// What the control thread asks of a core.
@@ -357,13 +357,13 @@ pub(crate) fn story(
     stream: TcpStream,
 ) -> impl Future<Output = ()> {
     // No `async fn`, which keeps its arguments twice; boxed, as it moves on at once and its place stays.
-    let stream = Box::new(stream);
-    let accepted = now();
+    let taken = Box::new((stream, now()));
     async move {
+        let (stream, accepted) = *taken;
         connection.tally().took(Span::Accept, now() - accepted);
         let served = match connection.direction {
-            Direction::Inbound => inbound::serve(&connection, &listener, *stream).await,
-            Direction::Outbound => outbound::serve(&connection, &listener, *stream).await,
+            Direction::Inbound => inbound::serve(&connection, &listener, stream).await,
+            Direction::Outbound => outbound::serve(&connection, &listener, stream).await,
         };
         if let Err(refused) = served {
             Report::refuse(&connection, &refused);

@@ -5,6 +5,7 @@ mod advice;
 mod certs;
 pub(crate) mod decisions;
 mod explain;
+mod latency;
 mod listen;
 mod metrics;
 mod status;
@@ -70,6 +71,7 @@ fn reading() -> Router<Arc<State>> {
         .route("/decisions", get(decisions::decisions))
         .route("/explain", get(decisions::all))
         .route("/explain/{which}", get(decisions::one))
+        .route("/latency", get(show_latency))
         .route("/certs", get(show_certs))
         .route("/version", get(|| async { axum::Json(json!({"version": env!("CARGO_PKG_VERSION")})) }))
         .route("/stats/prometheus", get(prometheus))
@@ -114,6 +116,11 @@ async fn show_status(Shared(state): Sidecar, Query(form): Query<Form>) -> Respon
     let value = status::json(&state);
     let text = status::text(&value);
     form.answer(value, || text)
+}
+
+async fn show_latency(Shared(state): Sidecar, Query(form): Query<Form>) -> Response {
+    let latencies = state.setup.proxy.metrics().latencies;
+    form.answer(latency::json(&latencies), || latency::text(&latencies))
 }
 
 async fn show_certs(Shared(state): Sidecar, Query(form): Query<Form>) -> Response {

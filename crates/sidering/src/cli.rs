@@ -57,7 +57,13 @@ pub(crate) enum Command {
     /// Say why a connection or request was refused, and what would have let it pass.
     Explain(Explain),
     /// Show the state of a running sidecar.
-    Status(Asking),
+    Status {
+        /// Where its time goes, part by part, since it started.
+        #[arg(long)]
+        latency: bool,
+        #[command(flatten)]
+        asking: Asking,
+    },
     /// Show the certificates in use and when they expire.
     Certs(Asking),
     /// Let current connections finish and take no new ones; the sidecar stays until it is terminated.

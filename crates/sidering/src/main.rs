@@ -52,7 +52,9 @@ fn execute(command: Command) -> Result<(), Failure> {
             Some(paths) => offline::explain(paths, &explain),
             None => client::explain(&explain),
         },
-        Command::Status(asking) => client::print("/status", &asking),
+        Command::Status { latency, asking } => {
+            client::print(if latency { "/latency" } else { "/status" }, &asking)
+        }
         Command::Certs(asking) => client::print("/certs", &asking),
         Command::Drain(asking) => client::drain(&asking),
         Command::Wait { timeout, asking } => client::wait(timeout.0, &asking),

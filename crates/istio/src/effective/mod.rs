@@ -71,6 +71,17 @@ pub struct Effective {
 pub(crate) struct OwnPort {
     pub(crate) protocol: Protocol,
     pub(crate) origin: Origin,
+    /// Whose it is; `None` where it was only declared.
+    service: Option<Named>,
+}
+
+/// A service, as metrics name it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Its host.
+    pub host: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
 }
 
 impl Effective {
@@ -171,6 +182,17 @@ impl Effective {
         self.service(host).map(|service| service.dialled()).unwrap_or_default()
     }
 
+    /// The service that a port of this workload belongs to.
+    pub fn own_service(&self, port: u16) -> Option<&Named> {
+        self.own_ports.get(&port)?.service.as_ref()
+    }
+
+    /// The visible service of exactly that host.
+    pub fn service_named(&self, host: &str) -> Option<Named> {
+        let service = self.service(host)?;
+        Some(Named { host: service.hostname.clone(), namespace: service.namespace.clone() })
+    }
+
     /// Lets a service declare `protocol` for a workload port, as if one were written.
     ///
     /// # Errors
@@ -178,7 +200,7 @@ impl Effective {
     pub fn declare(&mut self, port: u16, protocol: &str) -> Result<(), String> {
         let known = Protocol::parse(protocol)?;
         let origin = Origin::default_of("declared protocol");
-        self.own_ports.insert(port, OwnPort { protocol: known, origin });
+        self.own_ports.insert(port, OwnPort { protocol: known, origin, service: None });
         Ok(())
     }
 
@@ -236,7 +258,10 @@ fn own_ports(services: &[Service], workload: &Workload) -> BTreeMap<u16, OwnPort
             for port in &service.ports {
                 if let Some(target) = instance.ports.get(&port.number) {
                     let origin = service.origin_at(&port.position);
-                    ports.entry(*target).or_insert(OwnPort { protocol: port.protocol, origin });
+                    let service =
+                        Named { host: service.hostname.clone(), namespace: service.namespace.clone() };
+                    let own = OwnPort { protocol: port.protocol, origin, service: Some(service) };
+                    ports.entry(*target).or_insert(own);
                 }
             }
         }

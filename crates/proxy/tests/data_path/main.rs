@@ -90,10 +90,12 @@ fn a_request_goes_through_both_sidecars(driver: DriverChoice) {
     assert!(!seen.contains("forged"), "{seen}");
     assert!(seen.contains("x-request-id: ") && seen.contains("x-forwarded-proto: http"), "{seen}");
 
-    let requests = server.metrics(|metrics| !metrics.requests.is_empty()).requests;
-    assert_eq!((requests[0].code, requests[0].security, requests[0].count), (200, Security::MutualTls, 1));
-    let requests = client.metrics(|metrics| !metrics.requests.is_empty()).requests;
-    assert_eq!(requests[0].security, Security::MutualTls);
+    for (sidecar, peer) in [(&server, CLIENT), (&client, SERVER)] {
+        let traffic = sidecar.metrics(|metrics| !metrics.traffic.is_empty()).traffic;
+        let [it] = &traffic[..] else { panic!("{traffic:#?}") };
+        assert_eq!((it.labels.code, it.labels.security, it.requests), (200, Security::MutualTls, 1));
+        assert_eq!(it.labels.peer.as_ref().map(|id| id.as_str()), Some(peer));
+    }
     assert!(client.0.records().is_empty() && server.0.records().is_empty());
 }
 

@@ -1,14 +1,20 @@
-//! `/stats/prometheus`: the data path's counters under our names and, where they mean the same, under Istio's. Built
-//! anew for each scrape; no label comes from a client.
+//! `/stats/prometheus`: Istio's metrics under Istio's names, and ours. Built anew for each scrape from what the cores
+//! counted; the number of series is bounded whatever peers send.
+
+mod catalogue;
+mod istio;
+
+use std::fmt;
+use std::time::SystemTime;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use sidering_policy::Direction;
-use sidering_proxy::Metrics;
+use sidering_proxy::{Distribution, Metrics};
 
+use self::catalogue::{self as all, Metric};
 use super::certs::Certs;
 use crate::state::State;
 
@@ -21,39 +27,24 @@ type Labels = Vec<(&'static str, String)>;
 pub(super) fn text(state: &State) -> String {
     let metrics = state.setup.proxy.metrics();
     let mut page = Page::default();
-    traffic(&mut page, &metrics);
-    istio(&mut page, &metrics, state);
-    control(&mut page, state);
+    istio::traffic(&mut page, &metrics, state);
+    data_path(&mut page, &metrics);
+    control(&mut page, &metrics, state);
     page.text()
 }
 
-fn traffic(page: &mut Page, metrics: &Metrics) {
-    page.counters(
-        "sidering_requests",
-        "Requests answered",
-        metrics.requests.iter().map(|requests| {
-            let labels = vec![
-                direction(requests.direction),
-                ("code", requests.code.to_string()),
-                ("connection_security_policy", requests.security.name().to_owned()),
-            ];
-            (labels, requests.count)
-        }),
-    );
+fn data_path(page: &mut Page, metrics: &Metrics) {
     let connections = || metrics.connections.iter();
     page.counters(
-        "sidering_connections_opened",
-        "Downstream connections accepted",
-        connections().map(|connections| (vec![direction(connections.direction)], connections.opened)),
+        &all::CONNECTIONS_OPENED,
+        connections().map(|it| (vec![direction(it.direction)], it.opened)),
     );
     page.counters(
-        "sidering_connections_closed",
-        "Downstream connections that ended",
-        connections().map(|connections| (vec![direction(connections.direction)], connections.closed)),
+        &all::CONNECTIONS_CLOSED,
+        connections().map(|it| (vec![direction(it.direction)], it.closed)),
     );
     page.counters(
-        "sidering_connections_security",
-        "Downstream connections by how they came",
+        &all::CONNECTIONS_SECURITY,
         connections().flat_map(|it| {
             let labels = |policy: &str| {
                 vec![direction(it.direction), ("connection_security_policy", policy.to_owned())]
@@ -62,103 +53,59 @@ fn traffic(page: &mut Page, metrics: &Metrics) {
         }),
     );
     page.counters(
-        "sidering_refusals",
-        "Refusals and failures; docs/reasons.md explains each",
-        metrics.refusals.iter().map(|refusals| {
-            (
-                vec![direction(refusals.direction), ("reason", refusals.reason.name().to_owned())],
-                refusals.count,
-            )
-        }),
+        &all::DETECTIONS,
+        metrics
+            .detections
+            .iter()
+            .map(|it| (vec![direction(it.direction), ("outcome", it.outcome.name().to_owned())], it.count)),
     );
     page.counters(
-        "sidering_handshakes",
-        "TLS handshakes completed",
+        &all::REFUSALS,
+        metrics
+            .refusals
+            .iter()
+            .map(|it| (vec![direction(it.direction), ("reason", it.reason.name().to_owned())], it.count)),
+    );
+    page.counters(
+        &all::HANDSHAKES,
         metrics.handshakes.iter().flat_map(|it| {
             let labels = |kind: &str| vec![direction(it.direction), ("kind", kind.to_owned())];
             [(labels("full"), it.full), (labels("resumed"), it.resumed)]
         }),
     );
-    page.counter("sidering_dry_run_denials", "Allowed, but not by a dry-run policy", metrics.dry_run_denials);
-    page.counter("sidering_retries", "Requests sent again or elsewhere", metrics.retries);
-    page.counter("sidering_upstream_connects", "Upstream connections made", metrics.upstream_connects);
-    page.gauge("sidering_upstream_idle", "Idle upstream connections", metrics.upstream_idle.cast_signed());
-    page.gauge(
-        "sidering_upstream_active",
-        "Upstream connections in use",
-        metrics.upstream_active.cast_signed(),
+    page.histograms(
+        &all::PHASES,
+        metrics
+            .latencies
+            .iter()
+            .map(|it| (vec![direction(it.direction), ("phase", it.span.name().to_owned())], it.time.clone())),
     );
-    page.counter("sidering_access_log_dropped", "Access log lines dropped", metrics.log_dropped);
-    page.gauge(
-        "sidering_snapshot_version",
-        "Snapshot in force on every core",
-        metrics.snapshot.0.cast_signed(),
-    );
+    page.counter(&all::DRY_RUN_DENIALS, metrics.dry_run_denials);
+    page.counter(&all::RETRIES, metrics.retries);
+    page.counter(&all::UPSTREAM_CONNECTS, metrics.upstream_connects);
+    page.gauge(&all::UPSTREAM_IDLE, metrics.upstream_idle as f64);
+    page.gauge(&all::UPSTREAM_ACTIVE, metrics.upstream_active as f64);
+    page.counter(&all::LOG_DROPPED, metrics.log_dropped);
+    page.gauge(&all::UNNAMED, f64::from(metrics.traffic_unnamed));
 }
 
-/// Istio's names, with the labels that are known here.
-fn istio(page: &mut Page, metrics: &Metrics, state: &State) {
-    let own = |direction: Direction| {
-        let (reporter, side) = match direction {
-            Direction::Inbound => (
-                "destination",
-                ["destination_workload", "destination_workload_namespace", "destination_principal"],
-            ),
-            Direction::Outbound => {
-                ("source", ["source_workload", "source_workload_namespace", "source_principal"])
-            }
-        };
-        let values = [
-            state.setup.workload.name.to_string(),
-            state.setup.workload.namespace.to_string(),
-            state.setup.id.to_string(),
-        ];
-        let mut labels = vec![("reporter", reporter.to_owned())];
-        labels.extend(side.into_iter().zip(values));
-        labels
-    };
-    page.counters(
-        "istio_requests",
-        "Requests",
-        metrics.requests.iter().map(|requests| {
-            let mut labels = own(requests.direction);
-            labels.push(("request_protocol", "http".to_owned()));
-            labels.push(("response_code", requests.code.to_string()));
-            labels.push(("connection_security_policy", requests.security.name().to_owned()));
-            (labels, requests.count)
-        }),
-    );
-    let connections = || metrics.connections.iter();
-    page.counters(
-        "istio_tcp_connections_opened",
-        "Connections opened",
-        connections().map(|connections| (own(connections.direction), connections.opened)),
-    );
-    page.counters(
-        "istio_tcp_connections_closed",
-        "Connections closed",
-        connections().map(|connections| (own(connections.direction), connections.closed)),
-    );
-    page.counters(
-        "istio_tcp_received_bytes",
-        "Bytes of opaque TCP from the downstream",
-        connections().map(|connections| (own(connections.direction), connections.received_bytes)),
-    );
-    page.counters(
-        "istio_tcp_sent_bytes",
-        "Bytes of opaque TCP to the downstream",
-        connections().map(|connections| (own(connections.direction), connections.sent_bytes)),
-    );
-}
-
-fn control(page: &mut Page, state: &State) {
+fn control(page: &mut Page, metrics: &Metrics, state: &State) {
     let resources = state.resources();
     let identity = state.identity();
-    let stale = |kind: &str, stale: bool| (vec![("of", kind.to_owned())], i64::from(stale));
-    page.gauge("sidering_ready", "1 when ready for traffic", i64::from(state.is_ready()));
+    let data_path = state.setup.proxy.status();
+    let stale = |kind: &str, stale: bool| (vec![("of", kind.to_owned())], f64::from(stale));
+    let build = [
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("driver", data_path.driver),
+        ("backend", data_path.backend),
+    ];
+    page.gauges(&all::BUILD, [(build.into(), 1.0)]);
+    page.gauge(&all::READY, f64::from(state.is_ready()));
+    page.gauge(&all::SNAPSHOT_VERSION, metrics.snapshot.0 as f64);
+    let age = SystemTime::now().duration_since(resources.since).unwrap_or_default();
+    page.gauge(&all::SNAPSHOT_AGE, age.as_secs_f64());
     page.gauges(
-        "sidering_config_stale",
-        "1 while newer files are refused",
+        &all::CONFIG_STALE,
         [
             stale("resources", !resources.problems.is_empty()),
             stale("credentials", identity.problem.is_some()),
@@ -166,24 +113,18 @@ fn control(page: &mut Page, state: &State) {
     );
     let loads = [("resources", resources.loads), ("credentials", identity.loads)];
     page.counters(
-        "sidering_config_reloads",
-        "Loads by outcome, the first included",
+        &all::CONFIG_RELOADS,
         loads.into_iter().flat_map(|(of, loads)| {
             let labels = |result: &str| vec![("of", of.to_owned()), ("result", result.to_owned())];
             [(labels("accepted"), loads.accepted), (labels("rejected"), loads.rejected)]
         }),
     );
-    page.gauge(
-        "sidering_credentials_version",
-        "Rotations so far",
-        identity.credentials.version.cast_signed(),
-    );
+    page.gauge(&all::CREDENTIALS_VERSION, identity.credentials.version as f64);
     let certs = Certs::of(&identity);
     page.gauges(
-        "sidering_certificate_expiry_seconds",
-        "Seconds until expiry; negative after it",
+        &all::CERTIFICATE_EXPIRY,
         certs.expiries().map(|(kind, serial, left)| {
-            (vec![("kind", kind.to_owned()), ("serial", serial.to_owned())], left)
+            (vec![("kind", kind.to_owned()), ("serial", serial.to_owned())], left as f64)
         }),
     );
 }
@@ -200,38 +141,92 @@ fn direction(direction: Direction) -> (&'static str, String) {
 #[derive(Default)]
 struct Page(Registry);
 
+/// All series of a metric.
+struct Samples {
+    kind: MetricType,
+    series: Vec<(Labels, Value)>,
+}
+
+enum Value {
+    Counter(u64),
+    Gauge(f64),
+    Histogram(Distribution),
+}
+
 impl Page {
-    fn counters(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels, u64)>) {
-        let family = Family::<Labels, Counter>::default();
-        for (labels, value) in samples {
-            family.get_or_create(&labels).inc_by(value);
-        }
-        self.0.register(name, help, family);
+    fn counters(&mut self, metric: &Metric, samples: impl IntoIterator<Item = (Labels, u64)>) {
+        self.add(metric, samples.into_iter().map(|(labels, value)| (labels, Value::Counter(value))));
     }
 
-    fn gauges(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels, i64)>) {
-        let family = Family::<Labels, Gauge>::default();
-        for (labels, value) in samples {
-            family.get_or_create(&labels).set(value);
-        }
-        self.0.register(name, help, family);
+    fn gauges(&mut self, metric: &Metric, samples: impl IntoIterator<Item = (Labels, f64)>) {
+        self.add(metric, samples.into_iter().map(|(labels, value)| (labels, Value::Gauge(value))));
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
-        let counter = Counter::<u64>::default();
-        counter.inc_by(value);
-        self.0.register(name, help, counter);
+    fn histograms(&mut self, metric: &Metric, samples: impl IntoIterator<Item = (Labels, Distribution)>) {
+        self.add(metric, samples.into_iter().map(|(labels, value)| (labels, Value::Histogram(value))));
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: i64) {
-        let gauge = Gauge::<i64>::default();
-        gauge.set(value);
-        self.0.register(name, help, gauge);
+    fn counter(&mut self, metric: &Metric, value: u64) {
+        self.counters(metric, [(Labels::new(), value)]);
+    }
+
+    fn gauge(&mut self, metric: &Metric, value: f64) {
+        self.gauges(metric, [(Labels::new(), value)]);
+    }
+
+    fn add(&mut self, metric: &Metric, series: impl Iterator<Item = (Labels, Value)>) {
+        let series: Vec<_> = series.collect();
+        debug_assert!(
+            series
+                .iter()
+                .all(|(labels, _)| labels.iter().map(|(name, _)| *name).eq(metric.labels.iter().copied())),
+            "{} is labelled otherwise than the catalogue says",
+            metric.name
+        );
+        self.0.register(metric.name, metric.help, Samples { kind: metric.kind, series });
     }
 
     fn text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.0).expect("a String takes everything");
         text
+    }
+}
+
+impl EncodeMetric for Samples {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (labels, value) in &self.series {
+            match labels.is_empty() {
+                true => value.encode(&mut encoder)?,
+                false => value.encode(&mut encoder.encode_family(labels)?)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.kind
+    }
+}
+
+impl Value {
+    fn encode(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
+        type None = [(&'static str, &'static str); 0];
+        match self {
+            Self::Counter(value) => encoder.encode_counter::<None, _, u64>(value, Option::None),
+            Self::Gauge(value) => encoder.encode_gauge(value),
+            Self::Histogram(all) => {
+                let unit = all.scale.per_unit;
+                let limits = all.scale.limits.iter().map(|&limit| limit as f64 / unit).chain([f64::MAX]);
+                let buckets: Vec<(f64, u64)> = limits.zip(all.counts.iter().copied()).collect();
+                encoder.encode_histogram::<None>(all.sum as f64 / unit, all.count(), &buckets, Option::None)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Samples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} series", self.series.len())
     }
 }
