@@ -135,12 +135,9 @@ impl RequestFacts<'_> {
 /// As Istio's `.*/ns/<value>/.*` on the whole id: whatever `<value>` may be, a wildcard crossing slashes. Of `/ns/ns/`
 /// both begin one, and so does a trust domain of that name.
 pub(crate) fn namespaces(id: &SpiffeId) -> impl Iterator<Item = &str> {
-    const KEY: &str = "ns/";
     let id = id.as_str();
-    id.match_indices(KEY).filter(|(at, _)| id[..*at].ends_with('/')).flat_map(|(at, _)| {
-        let rest = &id[at + KEY.len()..];
-        rest.match_indices('/').map(|(end, _)| &rest[..end])
-    })
+    let begun = id.match_indices('/').filter_map(|(at, _)| id[at + 1..].strip_prefix("ns/"));
+    begun.flat_map(|rest| rest.match_indices('/').map(|(end, _)| &rest[..end]))
 }
 
 /// `ns/<namespace>` and after it `sa/<account>`; other pairs may stand before, between and behind them.

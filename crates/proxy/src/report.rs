@@ -341,7 +341,7 @@ impl Drop for Report<'_> {
 fn target(chain: &Chain) -> Option<Arc<str>> {
     let clusters = match &chain.filter {
         Filter::Http(table) => match &table.any.as_ref()?.routes.first()?.action {
-            RouteAction::Forward { clusters, .. } => clusters,
+            RouteAction::Forward { clusters, .. } => clusters.as_slice(),
             RouteAction::Respond { .. } => return None,
         },
         Filter::Tcp(clusters) => clusters,
