@@ -102,7 +102,7 @@ fn latency_says_whose_time_it_was(run: Run) {
             assert_eq!(phase(name)["count"], count, "{name}: {latency:#}");
         }
         assert_eq!(phase("handshake")["count"], if direction == "inbound" { 1 } else { 0 }, "{latency:#}");
-        let median = |name: &str| phase(name)["p50"].as_f64().unwrap();
+        let median = |name: &str| phase(name)["p50"].as_f64().expect("it was observed");
         // The server's sidecar answers the client's: what one waits for holds all that the other does.
         assert!(median("authorize") > 0.0 && median("authorize") <= median("own"), "{latency:#}");
         assert!(median("first_byte") > median("authorize"), "{latency:#}");

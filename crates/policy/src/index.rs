@@ -154,11 +154,13 @@ impl Texts {
         values: impl FnOnce() -> V,
         test: &mut impl FnMut(&[usize]),
     ) {
-        if self.all().next().is_none() {
+        let used =
+            self.parts().map(|(part, literals)| (part, Some(literals).filter(|it| !it.lengths.is_empty())));
+        if used.iter().all(|(_, literals)| literals.is_none()) {
             return;
         }
         for value in values().into_iter().map(str::as_bytes) {
-            for (part, literals) in self.parts() {
+            for (part, literals) in used.iter().filter_map(|(part, literals)| Some((*part, (*literals)?))) {
                 let found = literals.possible(part, value).filter_map(|text| literals.rules.get(text));
                 found.for_each(|numbers| test(numbers));
             }
@@ -186,10 +188,11 @@ impl Literals {
     /// the rules have of text.
     fn possible<'v>(&'v self, part: Part, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
         let fitting = self.lengths.partition_point(|length| *length <= value.len());
-        let shortest = if part == Part::Whole {
-            self.lengths.partition_point(|length| *length < value.len())
-        } else {
-            0
+        let shortest = match part {
+            // The longest that fits is the only one that can be the whole.
+            Part::Whole if fitting > 0 && self.lengths[fitting - 1] == value.len() => fitting - 1,
+            Part::Whole => fitting,
+            Part::Begin | Part::End => 0,
         };
         self.lengths[shortest..fitting].iter().map(move |length| match part {
             Part::End => &value[value.len() - length..],

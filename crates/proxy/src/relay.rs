@@ -78,6 +78,20 @@ pub(crate) struct Unanswered {
     pub(crate) unsent: bool,
 }
 
+/// Until when an exchange must have come how far.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadlines {
+    head: Instant,
+    whole: Option<Instant>,
+}
+
+impl Deadlines {
+    /// Of one that begins at `since`, under a route's timeout, if it has one.
+    pub(crate) fn new(since: Instant, timeout: Option<Instant>) -> Self {
+        Self { head: timeout.unwrap_or(since + UNANSWERED), whole: timeout }
+    }
+}
+
 /// Where an exchange broke.
 #[derive(Debug)]
 pub(crate) enum Cut {
@@ -91,7 +105,7 @@ pub(crate) enum Cut {
     Revoked(Box<Refused>),
 }
 
-/// One exchange that begins at `since`: the request to `client`, its response to the responder, edited by `edit` on its way. Both bodies move
+/// One exchange: the request to `client`, its response to the responder, edited by `edit` on its way. Both bodies move
 /// at once, each as fast as its reader takes it.
 pub(crate) async fn http(
     connection: &Connection,
@@ -99,15 +113,13 @@ pub(crate) async fn http(
     mut request: Request,
     client: Client<Io>,
     patience: &mut Timer,
-    since: Instant,
-    until: Option<Instant>,
+    deadlines: Deadlines,
     edit: impl FnOnce(&mut ResponseHead),
 ) -> Result<Answered, Box<Unanswered>> {
     let mut exchange = client.start(&request.head, request.body.length());
     let mut upload = Upload::default();
     let head = poll_fn(|cx| poll_answer(cx, &mut request, &mut exchange, &mut upload));
-    let answered_by = until.unwrap_or(since + UNANSWERED);
-    let mut head = match patience.deadline(answered_by, head).await {
+    let mut head = match patience.deadline(deadlines.head, head).await {
         Ok(Ok(head)) => head,
         Ok(Err(why)) => return Err(unanswered(request, &exchange, &upload, why)),
         Err(Elapsed) => return Err(unanswered(request, &exchange, &upload, Cut::Timeout)),
@@ -137,7 +149,7 @@ pub(crate) async fn http(
             Side::Writing(failure) => Cut::Downstream(failure),
         })
     });
-    let cut = match within(until, both).await {
+    let cut = match within(deadlines.whole, both).await {
         Ok(ended) => ended.err(),
         Err(Elapsed) => Some(Cut::Timeout),
     };

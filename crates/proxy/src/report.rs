@@ -32,7 +32,6 @@ pub(crate) struct Report<'a> {
     /// Nanoseconds of its time that others took.
     waited: u64,
     /// Where it was to go. Boxed, as a connection keeps the room for it.
-    #[expect(clippy::redundant_allocation, reason = "half the size of what it holds")]
     cluster: Option<Box<Arc<str>>>,
     established: Option<Rc<Established>>,
     flow: Option<Flow>,

@@ -21,7 +21,7 @@ use crate::headers::{self, Sender};
 use crate::io::Io;
 use crate::live::Protocol;
 use crate::refused::{Refused, Stage};
-use crate::relay::{self, Answered, Cut, Request, Unanswered, within};
+use crate::relay::{self, Answered, Cut, Deadlines, Request, Unanswered, within};
 use crate::reply::{self, Reply};
 use crate::report::{End, Report};
 use crate::upstream::{Attempts, Established, Upstream, checkout, shown};
@@ -204,7 +204,7 @@ impl<'a> Exchange<'a> {
                 }
             };
             let Upstream { client, established, carried, mut patience } = upstream;
-            let since = self.report.connected(carried == 0);
+            let deadlines = Deadlines::new(self.report.connected(carried == 0), until);
             self.report.upstream(&established);
             let (grpc, grpc_status) = (self.report.is_grpc(), Cell::new(None));
             let edit = |head: &mut ResponseHead| {
@@ -214,17 +214,8 @@ impl<'a> Exchange<'a> {
                 strip_hop_by_hop(&mut head.headers);
                 headers::edit(&mut head.headers, response_headers);
             };
-            match relay::http(
-                self.connection,
-                &established,
-                request,
-                client,
-                &mut patience,
-                since,
-                until,
-                edit,
-            )
-            .await
+            match relay::http(self.connection, &established, request, client, &mut patience, deadlines, edit)
+                .await
             {
                 Ok(answered) => {
                     self.report.answered(answered.first_byte, grpc_status.get());
