@@ -64,6 +64,10 @@ fn a_certificate_of_another_authority_is_refused(run: Run) {
 fn an_expired_certificate_is_refused(run: Run) {
     let setup = Pair::with(run).server_leaf(Leaf::workload("default", "server").expired());
     let (pair, expected) = refused(setup, "certificate-expired", "handshake");
+    let status = pair.server.status();
+    assert_eq!(status["ready"], false, "{status:#}");
+    assert!(status["unready"].as_str().is_some_and(|why| why.contains("has expired")), "{status:#}");
+    assert_eq!(pair.server.ask(&["wait", "--timeout", "100ms"]).code, 124);
     pair.client.on_record("certificate-expired", expected);
 }
 

@@ -104,11 +104,10 @@ fn format_json(value: &Value) -> Response {
     ([(CONTENT_TYPE, "application/json")], format!("{value:#}")).into_response()
 }
 
-async fn ready(Shared(state): Sidecar) -> (StatusCode, &'static str) {
-    match (state.is_ready(), state.is_draining()) {
-        (true, _) => (StatusCode::OK, "ready\n"),
-        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+async fn ready(Shared(state): Sidecar) -> (StatusCode, String) {
+    match state.unready() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 

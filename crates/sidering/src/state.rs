@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use sidering_control::Reload;
 use sidering_control::ResourceReport;
 use sidering_control::identity::IdentityReport;
-use sidering_identity::{Credentials, SpiffeId};
+use sidering_identity::{Credentials, SpiffeId, read_leaf};
 use sidering_istio::{Effective, Workload};
 use sidering_policy::Version;
 use sidering_proxy::Proxy;
@@ -111,9 +111,27 @@ impl State {
         self.ready.store(true, Relaxed);
     }
 
-    /// Ready for traffic: configuration is in force and no drain has begun.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Relaxed) && !self.is_draining()
+    /// What keeps it from serving traffic; `None` when it is ready.
+    pub(crate) fn unready(&self) -> Option<String> {
+        if self.is_draining() {
+            return Some("draining".to_owned());
+        }
+        if !self.ready.load(Relaxed) {
+            return Some("starting".to_owned());
+        }
+        if let Some(deaf) = self.setup.proxy.status().deaf.first() {
+            return Some(format!("not listening: {deaf}"));
+        }
+        let credentials = self.identity().credentials;
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs().cast_signed();
+        let expired = |der: &[u8]| read_leaf(der).is_ok_and(|read| read.not_after < now);
+        if credentials.chain.certificates.first().is_some_and(|leaf| expired(leaf)) {
+            return Some(format!("the certificate from {} has expired", credentials.source));
+        }
+        if credentials.bundle.roots.iter().all(|root| expired(root)) {
+            return Some(format!("every trust anchor from {} has expired", credentials.source));
+        }
+        None
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -100,7 +100,7 @@ fn control(page: &mut Page, metrics: &Metrics, state: &State) {
         ("backend", data_path.backend),
     ];
     page.gauges(&all::BUILD, [(build.into(), 1.0)]);
-    page.gauge(&all::READY, f64::from(state.is_ready()));
+    page.gauge(&all::READY, f64::from(state.unready().is_none()));
     page.gauge(&all::SNAPSHOT_VERSION, metrics.snapshot.0 as f64);
     let age = SystemTime::now().duration_since(resources.since).unwrap_or_default();
     page.gauge(&all::SNAPSHOT_AGE, age.as_secs_f64());

@@ -16,8 +16,10 @@ pub(super) fn json(state: &State) -> Value {
     let leaf = read_leaf(&identity.credentials.chain.certificates[0]).ok();
     let mut warnings = state.setup.warnings.clone();
     warnings.extend(resources.warnings);
+    let unready = state.unready();
     json!({
-        "ready": state.is_ready(),
+        "ready": unready.is_none(),
+        "unready": unready,
         "draining": state.is_draining(),
         "version": data_path.snapshot,
         "published": data_path.published,
@@ -72,11 +74,7 @@ pub(super) fn text(status: &Value) -> String {
     };
     let list = |pointer: &str| status.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
     let line = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let condition = match (status["ready"] == true, status["draining"] == true) {
-        (_, true) => "draining",
-        (true, false) => "ready",
-        (false, false) => "starting",
-    };
+    let condition = status["unready"].as_str().unwrap_or("ready");
     let mut lines = vec![
         format!("{condition}: {}", word("/workload/id")),
         format!("snapshot {} since {}", word("/version"), word("/since")),
