@@ -127,10 +127,13 @@ on_both_drivers_alone! {
                     while peer.read(&mut [0; 65536]).is_ok() {}
                 }
                 drop(ours);
-                // No turn of the core in between. Bytes may still be on their way before the end.
-                let mut seen = seen_by(&mut peer);
+                // No turn of the core in between: this read is all that its thread does. What was unsent may still be
+                // on its way before the end, for as long as the kernel takes.
+                peer.set_nonblocking(false).unwrap();
+                peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                let mut seen = peer.read(&mut [0; 65536]);
                 while seen.as_ref().is_ok_and(|&read| read > 0) {
-                    seen = seen_by(&mut peer);
+                    seen = peer.read(&mut [0; 65536]);
                 }
                 assert_eq!(seen.map_err(|error| error.kind()), Ok(0), "round {round}");
             }
