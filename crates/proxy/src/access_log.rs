@@ -166,9 +166,27 @@ fn write_one(out: &mut impl Write, entry: &Entry, format: LogFormat) -> io::Resu
     match format {
         LogFormat::Istio => out.write_all(text(entry).as_bytes()),
         LogFormat::Json => {
-            serde_json::to_writer(&mut *out, entry)?;
+            entry.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Ascii))?;
             out.write_all(b"\n")
         }
+    }
+}
+
+/// JSON in which everything that a terminal might act on is escaped: serde_json does so for control characters alone,
+/// but not for those that turn the direction of what follows.
+struct Ascii;
+
+impl serde_json::ser::Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        for part in fragment.split_inclusive(|c: char| !c.is_ascii() || c == '\u{7f}') {
+            let last = part.chars().next_back().filter(|c| !c.is_ascii() || *c == '\u{7f}');
+            let plain = part.len() - last.map_or(0, char::len_utf8);
+            out.write_all(&part.as_bytes()[..plain])?;
+            for unit in last.iter().flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec()) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
     }
 }
 

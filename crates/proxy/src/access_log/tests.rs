@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Entry, open, text};
+use super::{Entry, open, text, write_one};
 use crate::{AccessLog, LogFormat, Reason};
 
 fn entry() -> Entry {
@@ -62,6 +62,19 @@ fn no_client_breaks_a_line() {
     let line = text(&forged);
     assert_eq!(line.matches('\n').count(), 1);
     assert!(line.contains(r#""a\"\n[2023] \u{202e}\\""#), "{line}");
+}
+
+#[test]
+fn no_client_turns_a_terminal_around_in_json_either() {
+    let mut forged = entry();
+    let sent = "a\"\n\u{202e}\u{7f}\u{1f600}é";
+    forged.user_agent = Some(sent.into());
+    let mut line = Vec::new();
+    write_one(&mut line, &forged, LogFormat::Json).unwrap();
+    assert!(line.iter().all(|byte| matches!(byte, b'\n' | 0x20..0x7f)), "{}", String::from_utf8_lossy(&line));
+    assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+    let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
+    assert_eq!(json["user_agent"], sent, "nothing is lost");
 }
 
 #[test]
