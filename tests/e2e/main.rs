@@ -14,6 +14,7 @@ mod lifecycle;
 mod naming;
 mod peer_authentication;
 mod policy;
+mod prometheus;
 mod reasons;
 mod records;
 mod reload;
