@@ -76,9 +76,20 @@ impl Authorization {
         Self { enforced: enforced.into(), dry_run: dry_run.into() }
     }
 
-    /// What is enforced: for asking what would be if a rule were another one.
-    pub(crate) fn enforced(&self) -> RuleSet {
-        let Policies { custom, deny, allow } = &self.enforced;
+    /// What is enforced: for showing, and for asking what would be if a rule were another one.
+    pub fn enforced(&self) -> RuleSet {
+        self.enforced.rules()
+    }
+
+    /// What is only evaluated and reported.
+    pub fn dry_run(&self) -> RuleSet {
+        self.dry_run.rules()
+    }
+}
+
+impl Policies {
+    fn rules(&self) -> RuleSet {
+        let Self { custom, deny, allow } = self;
         let allow = allow
             .as_ref()
             .map(|allow| Allow { rules: allow.rules.all().to_vec(), policies: allow.policies.clone() });

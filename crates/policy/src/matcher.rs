@@ -65,7 +65,7 @@ impl FullRegex {
     }
 
     /// As it was compiled: RE2's classes written out, and anchored.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         self.regex.as_str()
     }
 

@@ -3,10 +3,12 @@
 
 mod advice;
 mod certs;
+mod config_dump;
 pub(crate) mod decisions;
 mod explain;
 mod latency;
 mod listen;
+mod logging;
 mod metrics;
 mod status;
 
@@ -73,6 +75,7 @@ fn reading() -> Router<Arc<State>> {
         .route("/explain/{which}", get(decisions::one))
         .route("/latency", get(show_latency))
         .route("/certs", get(show_certs))
+        .route("/config_dump", get(config_dump::answer))
         .route("/version", get(|| async { axum::Json(json!({"version": env!("CARGO_PKG_VERSION")})) }))
         .route("/stats/prometheus", get(prometheus))
 }
@@ -82,6 +85,8 @@ fn changing() -> Router<Arc<State>> {
     Router::new()
         .route("/drain", post(drain))
         .route("/reload", post(reload))
+        .route("/logging", get(logging::show).post(logging::set))
+        .route("/quitquitquit", post(quit))
         .layer(middleware::from_fn(listen::check_peer))
 }
 
@@ -148,6 +153,12 @@ async fn reload(Shared(state): Sidecar) -> Response {
         true => format!("snapshot {} is in force", state.resources().version.0).into_response(),
         false => (StatusCode::CONFLICT, problems.join("\n")).into_response(),
     }
+}
+
+/// Answers before it drains: nobody would wait for the end of the process here.
+async fn quit(Shared(state): Sidecar) -> &'static str {
+    state.end();
+    "draining, then it ends\n"
 }
 
 /// A browser that was talked into resolving somebody's name to this address sends that name (DNS rebinding).

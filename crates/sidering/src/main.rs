@@ -19,21 +19,20 @@ mod state;
 mod version;
 mod world;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Arguments, Command};
 use crate::failure::Failure;
+use crate::log::Logging;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    log_to_stderr();
-    match execute(Arguments::parse().command) {
+    let logging = Logging::to_stderr();
+    match execute(Arguments::parse().command, logging) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("sidering: {failure}");
@@ -42,9 +41,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: Command) -> Result<(), Failure> {
+fn execute(command: Command, logging: Logging) -> Result<(), Failure> {
     match command {
-        Command::Run { config, parent } => run::run(&config, parent),
+        Command::Run { config, parent } => run::run(&config, parent, logging),
         Command::Demo(options) => tell(&options),
         Command::Lint { paths, output } => lint::lint(&paths, output),
         Command::Check { files, junit, output } => check::check(&files, junit.as_deref(), output),
@@ -69,15 +68,4 @@ fn tell(options: &demo::Options) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::Findings("not everything held".to_owned())),
     }
-}
-
-/// `RUST_LOG` chooses what; `info` and above unless it does.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .init();
 }

@@ -19,18 +19,18 @@ use tokio::task::spawn_blocking;
 use crate::admin;
 use crate::bootstrap::{Bootstrap, Identity};
 use crate::failure::Failure;
-use crate::log;
+use crate::log::{self, Logging};
 use crate::state::{self, Resources, Setup, State};
 
 /// Runs until a signal ends it, or until `parent` has ended.
-pub(crate) fn run(config: &Path, parent: Option<u32>) -> Result<(), Failure> {
+pub(crate) fn run(config: &Path, parent: Option<u32>, logging: Logging) -> Result<(), Failure> {
     end_on_panic();
     parent.map_or(Ok(()), end_with)?;
     let bootstrap = Bootstrap::read(config)?;
     let probed = probe(bootstrap.driver).map_err(environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
     // This thread is the control thread; the workers are others.
-    let outcome = runtime.block_on(sidecar(bootstrap, probed));
+    let outcome = runtime.block_on(sidecar(bootstrap, probed, logging));
     // A blocking call that the second signal cut off is not waited for.
     runtime.shutdown_background();
     outcome
@@ -55,7 +55,7 @@ fn end_with(parent: u32) -> Result<(), Failure> {
     }
 }
 
-async fn sidecar(bootstrap: Bootstrap, probed: Probed) -> Result<(), Failure> {
+async fn sidecar(bootstrap: Bootstrap, probed: Probed, logging: Logging) -> Result<(), Failure> {
     let signals = Signals::listen().map_err(environment)?;
     let mut watch = ResourceWatch::new(bootstrap.resources.clone());
     let mut source = bootstrap.identity;
@@ -85,6 +85,7 @@ async fn sidecar(bootstrap: Bootstrap, probed: Probed) -> Result<(), Failure> {
         driver: probed.why,
         drain_time: bootstrap.drain_time,
         reloads: vec![identity_reload, resource_reload],
+        logging,
     };
     let resources = Resources::first(version, effective, warnings);
     let state = State::new(setup, resources, state::Identity::first(credentials));
@@ -139,7 +140,7 @@ fn announce(state: &State) {
     tell_systemd(NotifyState::Ready);
 }
 
-/// Reloads on SIGHUP; drains on SIGTERM or SIGINT, and stops at once on a second one.
+/// Reloads on SIGHUP; drains on SIGTERM, SIGINT or `/quitquitquit`, and stops at once on a second one.
 async fn until_ended(mut signals: Signals, state: Arc<State>) -> Result<(), Failure> {
     loop {
         tokio::select! {
@@ -149,6 +150,7 @@ async fn until_ended(mut signals: Signals, state: Arc<State>) -> Result<(), Fail
             }
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
+            () = state.asked_to_end() => break,
         }
     }
     tell_systemd(NotifyState::Stopping);

@@ -11,6 +11,9 @@ use sidering_identity::{Credentials, SpiffeId, read_leaf};
 use sidering_istio::{Effective, Workload};
 use sidering_policy::Version;
 use sidering_proxy::Proxy;
+use tokio::sync::Notify;
+
+use crate::log::Logging;
 
 /// Shared by the control thread's tasks.
 pub(crate) struct State {
@@ -20,6 +23,7 @@ pub(crate) struct State {
     pub started: u128,
     ready: AtomicBool,
     draining: AtomicBool,
+    end: Notify,
     resources: Mutex<Resources>,
     identity: Mutex<Identity>,
 }
@@ -40,6 +44,8 @@ pub(crate) struct Setup {
     pub reloads: Vec<Reload>,
     /// Warnings about the bootstrap file.
     pub warnings: Vec<String>,
+    /// What is logged.
+    pub logging: Logging,
 }
 
 /// The resource files as of the last look.
@@ -102,6 +108,7 @@ impl State {
             started: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            end: Notify::new(),
             resources: Mutex::new(resources),
             identity: Mutex::new(identity),
         })
@@ -142,6 +149,16 @@ impl State {
     pub(crate) fn drain(&self) -> bool {
         self.draining.store(true, Relaxed);
         self.setup.proxy.drain(self.setup.drain_time)
+    }
+
+    /// Has the sidecar drain and end, as SIGTERM does.
+    pub(crate) fn end(&self) {
+        self.end.notify_one();
+    }
+
+    /// Returns once somebody has called [`State::end`].
+    pub(crate) async fn asked_to_end(&self) {
+        self.end.notified().await;
     }
 
     /// Has every source look at its files now, and returns when they have.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -211,13 +212,14 @@ fn the_tcp_addresses_read_and_change_nothing() {
         "/explain",
         "/decisions",
         "/certs",
+        "/config_dump",
         "/version",
         "/stats/prometheus",
     ] {
         let reply = get(15000, path);
         assert!(reply.starts_with("HTTP/1.1 200 "), "{path}: {reply}");
     }
-    for path in ["/drain", "/reload"] {
+    for path in ["/drain", "/reload", "/logging?level=error", "/quitquitquit"] {
         let reply = http("127.87.1.1:15000", "POST", path, "localhost");
         assert!(reply.starts_with("HTTP/1.1 404 "), "{path}: {reply}");
     }
@@ -237,6 +239,145 @@ fn the_tcp_addresses_read_and_change_nothing() {
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
+}
+
+/// Over the admin socket.
+fn over_socket(place: &Place, method: &str, path: &str) -> String {
+    let mut stream = UnixStream::connect(place.path("admin.sock")).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+const SHOP: &str = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: bank, namespace: shop}
+spec:
+  hosts: [bank.example]
+  resolution: STATIC
+  ports: [{number: 8443, protocol: HTTP, name: http}]
+  endpoints: [{address: 127.0.0.3, serviceAccount: bank}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: bank, namespace: shop}
+spec:
+  host: bank.example
+  trafficPolicy:
+    tls: {mode: MUTUAL, sni: the.bank, subjectAltNames: [bank.name], clientCertificate: AT/orders.pem, privateKey: AT/orders.key, caCertificates: AT/ca/ca.pem}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: bank, namespace: shop}
+spec:
+  hosts: [bank.example]
+  http:
+  - match: [{uri: {prefix: /accounts}, headers: {x-token: {exact: S3CRET-MATCHED}}}]
+    headers: {request: {set: {authorization: S3CRET-SET}, add: {x-more: S3CRET-ADDED}}}
+    route: [{destination: {host: bank.example, port: {number: 8443}}}]
+  - directResponse: {status: 410, body: {string: S3CRET-BODY}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: clerks, namespace: shop}
+spec: {rules: [{from: [{source: {namespaces: [web]}}]}, {to: [{operation: {methods: [GET]}}]}]}
+";
+
+#[test]
+fn what_is_in_force_is_shown_with_its_origins_and_without_a_secret() {
+    let place = Place::new();
+    place.write("mesh/shop.yaml", &SHOP.replace("AT/", &format!("{}/", place.path("").display())));
+    let listeners = "listeners: {inbound: \"127.87.6.1:15006\", outbound: \"127.87.6.1:15001\"}\n";
+    place.write("sidering.yaml", &format!("{BOOTSTRAP}{listeners}"));
+    let (_running, _) = Running::start(&place);
+    let reply = over_socket(&place, "GET", "/config_dump");
+    let (_, body) = reply.split_once("\r\n\r\n").unwrap();
+    let dump: Value = serde_json::from_str(body).unwrap_or_else(|why| panic!("{why}: {reply}"));
+    assert_eq!(
+        (&dump["version"], &dump["identity"]),
+        (&1.into(), &"spiffe://cluster.local/ns/shop/sa/orders".into())
+    );
+    let listener = |address: &str| {
+        let listeners = dump["listeners"].as_array().unwrap();
+        listeners.iter().find(|it| it["address"] == address).unwrap_or_else(|| panic!("{dump:#}"))
+    };
+
+    let inbound = listener("127.87.6.1:15006");
+    assert_eq!((&inbound["direction"], &inbound["captures"]), (&"inbound".into(), &true.into()));
+    for chain in inbound["chains"].as_array().unwrap() {
+        assert_eq!(chain["match"]["transport"], "tls", "STRICT: {chain:#}");
+        assert!(chain["tls"]["alpn"].is_array(), "{chain:#}");
+        let by = chain["by"].as_str().unwrap();
+        assert!(by.starts_with("PeerAuthentication shop/default (mesh/strict.yaml:"), "{by}");
+        let rules = &chain["rules"];
+        assert_eq!(rules["deny"], Value::Array(Vec::new()));
+        // Where there are no requests a rule about methods never allows.
+        let allow = rules["allow"].as_array().unwrap();
+        assert_eq!(allow.len(), if chain["protocol"] == "http" { 2 } else { 1 }, "{chain:#}");
+        for (number, by) in allow.iter().enumerate() {
+            let start = format!("AuthorizationPolicy shop/clerks[{number}] (mesh/shop.yaml:");
+            assert!(by.as_str().unwrap().starts_with(&start), "{by}");
+        }
+    }
+
+    let clusters = dump["clusters"].as_array().unwrap();
+    let bank = clusters.iter().find(|it| it["name"] == "outbound|8443||bank.example").unwrap();
+    let endpoint = &bank["endpoints"][0];
+    assert_eq!(endpoint["address"], "127.0.0.3:8443");
+    let tls = &endpoint["tls"];
+    assert_eq!(
+        (&tls["mode"], &tls["sni"], &tls["verified"]),
+        (&"MUTUAL".into(), &"the.bank".into(), &true.into())
+    );
+    assert_eq!(tls["expected"][0]["name"], "bank.name");
+    assert!(tls["expected"][0]["from"].as_str().unwrap().contains("mesh/shop.yaml:"), "{tls:#}");
+
+    let chains = listener("127.87.6.1:15001")["chains"].as_array().unwrap();
+    let tables = chains.iter().filter_map(|chain| chain["routes"]["virtualHosts"].as_array());
+    let mut hosts = tables.flatten();
+    let host = hosts.find(|host| host["domains"].to_string().contains("bank.example")).unwrap();
+    let (first, second) = (&host["routes"][0], &host["routes"][1]);
+    assert_eq!(first["match"][0]["path"]["prefix"], "/accounts");
+    assert_eq!(
+        (&first["match"][0]["headers"][0], &first["requestHeaders"]["set"][0]),
+        (&"x-token".into(), &"authorization".into())
+    );
+    assert_eq!((&first["clusters"][0]["cluster"], &second["status"]), (&bank["name"], &410.into()));
+    assert!(
+        first["by"].as_str().unwrap().starts_with("VirtualService shop/bank[0] (mesh/shop.yaml:"),
+        "{first:#}"
+    );
+    for secret in ["S3CRET", "PRIVATE", "BEGIN"] {
+        assert!(!body.contains(secret), "{secret}: {body}");
+    }
+}
+
+#[test]
+fn the_level_of_the_log_changes_while_it_runs() {
+    let place = Place::new();
+    let (running, _) = Running::start(&place);
+    let ask = |method, path| over_socket(&place, method, path);
+    assert!(ask("GET", "/logging").ends_with("\r\n\r\ninfo\n"));
+    assert!(ask("POST", "/logging?level=loud").starts_with("HTTP/1.1 400 "));
+    assert!(ask("POST", "/logging?level=error").ends_with("\r\n\r\nerror\n"));
+    assert!(ask("GET", "/logging").ends_with("\r\n\r\nerror\n"));
+    assert!(ask("POST", "/reload").starts_with("HTTP/1.1 200 "));
+    assert!(ask("POST", "/logging?level=info").ends_with("\r\n\r\ninfo\n"));
+    assert!(ask("POST", "/reload").starts_with("HTTP/1.1 200 "));
+    let line = running.said("is in force");
+    assert!(line.contains("snapshot 3 is in force"), "the one before was told, too: {line}");
+}
+
+#[test]
+fn it_drains_and_ends_when_it_is_asked_to() {
+    let place = Place::new();
+    let (running, _) = Running::start(&place);
+    assert!(over_socket(&place, "GET", "/quitquitquit").starts_with("HTTP/1.1 405 "));
+    assert!(over_socket(&place, "POST", "/quitquitquit").starts_with("HTTP/1.1 200 "));
+    running.said("drained");
+    assert_eq!(running.exit_code(), Some(0));
+    assert!(!place.path("admin.sock").exists());
 }
 
 /// A sidecar that has fewer descriptors than there are clients, so that they would starve the data path.
@@ -274,10 +415,7 @@ fn idle_clients_neither_keep_a_scrape_out_nor_stay() {
 fn every_metric_is_documented_and_every_documented_metric_exists() {
     let place = Place::new();
     let (_running, _) = Running::start(&place);
-    let mut stream = std::os::unix::net::UnixStream::connect(place.path("admin.sock")).unwrap();
-    write!(stream, "GET /stats/prometheus HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
+    let reply = over_socket(&place, "GET", "/stats/prometheus");
     let types = reply.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let served: BTreeSet<String> = types
         .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
