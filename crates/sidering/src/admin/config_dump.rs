@@ -30,7 +30,7 @@ fn dump(snapshot: &Snapshot) -> Value {
     json!({
         "version": snapshot.version.0,
         "identity": snapshot.identity.as_ref().map(|id| id.as_str()),
-        "trustDomains": list(&*snapshot.trust_domains, |domain| json!(domain.as_str())),
+        "trustDomains": list(&snapshot.trust_domains, |domain| json!(domain.as_str())),
         "pathNormalization": format!("{:?}", snapshot.path_normalization),
         "listeners": list(&snapshot.listeners, |it| listener(it)),
         "clusters": list(&clusters, |it| cluster(it)),
@@ -50,7 +50,7 @@ fn listener(listener: &Listener) -> Value {
         },
         "captures": listener.captures,
         "detectionSeconds": listener.detection_timeout.map(|time| time.as_secs_f64()),
-        "chains": list(&*listener.chains, |it| chain(it)),
+        "chains": list(&listener.chains, |it| chain(it)),
         "by": by(&listener.origin),
     })
 }
@@ -111,7 +111,7 @@ fn rules(set: &RuleSet) -> Value {
         "custom": origins(&set.custom),
         "deny": origins(&set.deny),
         "allow": set.allow.as_ref().map(|allow| origins(&allow.rules)),
-        "allowPolicies": set.allow.as_ref().map(|allow| list(&*allow.policies, by)),
+        "allowPolicies": set.allow.as_ref().map(|allow| list(&allow.policies, by)),
     })
 }
 
