@@ -107,6 +107,9 @@ fn latency_says_whose_time_it_was(run: Run) {
         assert!(median("authorize") > 0.0 && median("authorize") <= median("own"), "{latency:#}");
         assert!(median("first_byte") > median("authorize"), "{latency:#}");
     }
+    assert_eq!(connection.get("nobody.example", "/").status, 404);
+    let latency = pair.client.ask(&["status", "--latency"]).json();
+    assert_eq!(latency["outbound"]["own"]["count"], 20, "what failed is not the sidecar's time: {latency:#}");
 }
 
 fn status_tells_what_runs(run: Run) {

@@ -8,7 +8,8 @@ use sidering_identity::{Leaf, PeerIdentity, SpiffeId};
 
 use crate::{
     Address, BalancerKind, BindAddress, Chain, ChainMatch, Cluster, Destination, Direction, Discovery,
-    DownstreamTls, Endpoint, Facts, Filter, Listener, Origin, Peer, Transport,
+    DownstreamTls, Endpoint, Facts, Filter, HeaderEdits, Listener, Origin, Peer, Route, RouteAction,
+    RouteMatch, Transport,
 };
 
 pub(crate) fn origin(name: &str) -> Origin {
@@ -17,6 +18,19 @@ pub(crate) fn origin(name: &str) -> Origin {
 
 pub(crate) fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
+}
+
+/// A route that answers 200 itself.
+pub(crate) fn responding(name: &str, matches: Vec<RouteMatch>) -> Route {
+    Route {
+        name: name.into(),
+        matches,
+        action: RouteAction::Respond { status: 200, body: "".into() },
+        request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+        timeout: None,
+        origin: origin(name),
+    }
 }
 
 /// A chain that says in its name what it does; `tls` terminates mTLS.

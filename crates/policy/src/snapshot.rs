@@ -49,6 +49,16 @@ pub enum Direction {
     Outbound,
 }
 
+impl Direction {
+    /// As metrics, records and logs spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
 /// Where a listener is bound.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BindAddress {

@@ -1,7 +1,7 @@
 //! A downstream connection as the rest of the core sees it: what it is known by, what was decided for it, and how it
 //! is told to end. It keeps the chain it was given, never a Snapshot.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -274,12 +274,11 @@ impl Connection {
     }
 
     /// Where such traffic is counted.
-    pub(crate) fn series(&self, traffic: &Traffic<'_>) -> Arc<Series> {
+    pub(crate) fn series(&self, traffic: &Traffic<'_>) -> RefMut<'_, Arc<Series>> {
+        let of = || self.core.book.of(traffic, &self.core.counters().traffic);
         let mut counted = self.counted.borrow_mut();
-        match &*counted {
-            Some(series) if traffic.is(&series.labels) => series.clone(),
-            _ => counted.insert(self.core.book.of(traffic, &self.core.counters().traffic)).clone(),
-        }
+        counted.take_if(|series| !traffic.is(&series.labels));
+        RefMut::map(counted, |series| series.get_or_insert_with(of))
     }
 
     /// Where this direction is counted.

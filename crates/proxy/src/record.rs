@@ -316,7 +316,7 @@ impl From<&Leaf> for Presented {
 }
 
 fn direction<S: Serializer>(direction: &Direction, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(direction_name(*direction))
+    serializer.serialize_str(direction.name())
 }
 
 fn transport<S: Serializer>(transport: &Transport, serializer: S) -> Result<S::Ok, S::Error> {
@@ -324,14 +324,6 @@ fn transport<S: Serializer>(transport: &Transport, serializer: S) -> Result<S::O
         Transport::Raw => "raw",
         Transport::Tls => "tls",
     })
-}
-
-/// As metrics and records spell it.
-pub(crate) fn direction_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Inbound => "inbound",
-        Direction::Outbound => "outbound",
-    }
 }
 
 #[cfg(test)]

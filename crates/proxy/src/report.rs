@@ -1,7 +1,7 @@
 //! What is said of a request or an opaque connection once it is over: counters and the access log. If nobody says
 //! anything, it was dropped halfway, and that is what is reported.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,7 +12,6 @@ use sidering_policy::{Chain, Direction, Filter, Permit, RouteAction};
 
 use crate::access_log::{Entry, TlsEntry};
 use crate::connection::{Client, Connection};
-use crate::record::direction_name;
 use crate::refused::Refused;
 use crate::reply::is_grpc;
 use crate::series::{Series, Traffic};
@@ -173,7 +172,7 @@ impl<'a> Report<'a> {
 
     /// Opaque bytes begin to flow.
     pub(crate) fn joined(&mut self) -> &Flow {
-        let series = self.series(0);
+        let series = self.series(0).clone();
         series.opened.add(1);
         self.flow.insert(Flow { series, moved: Counters::default() })
     }
@@ -276,9 +275,11 @@ impl Report<'_> {
                 series.duration.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
                 series.request_bytes.observe(end.received);
                 series.response_bytes.observe(end.sent);
-                self.connection
-                    .tally()
-                    .took(Span::Own, took.saturating_sub(Duration::from_nanos(self.waited)));
+                // Of what failed it is not known how long others let it wait.
+                if self.reason.is_none() {
+                    let own = took.saturating_sub(Duration::from_nanos(self.waited));
+                    self.connection.tally().took(Span::Own, own);
+                }
             }
             What::Opaque => {
                 let series = self.series(0);
@@ -293,12 +294,13 @@ impl Report<'_> {
     }
 
     /// Where it is counted if it has that status.
-    fn series(&self, code: u16) -> Arc<Series> {
+    fn series(&self, code: u16) -> RefMut<'_, Arc<Series>> {
         let connection = self.connection;
-        let client = connection.client();
         let established = self.established.as_deref();
+        let client;
         let (peer, security) = match connection.direction {
             Direction::Inbound => {
+                client = connection.client();
                 let peer = client.as_deref().map(|client| &client.identity.id);
                 (peer, if peer.is_some() { Security::MutualTls } else { Security::None })
             }
@@ -388,7 +390,7 @@ fn entry(connection: &Connection, client: Option<&Rc<Client>>) -> Entry {
         downstream_remote_address: connection.peer.0.to_string(),
         requested_server_name: facts.and_then(|facts| facts.server_name.as_deref().map(str::to_owned)),
         route_name: None,
-        direction: direction_name(connection.direction),
+        direction: connection.direction.name(),
         connection_id: connection.number(),
         reason: None,
         policy: None,

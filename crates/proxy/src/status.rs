@@ -209,7 +209,7 @@ pub enum Span {
     Connect,
     /// From a request's way up to the head of its response: the upstream's time.
     FirstByte,
-    /// Of each request all that was not waiting for a connection or for the response's head.
+    /// Of each request that was served all that was not waiting for a connection or for the response's head.
     Own,
 }
 

@@ -1,5 +1,5 @@
-//! What goes to standard error, from which level on; and refusals in it: a line for each, as long as there are few; else how many were left out. Read from the records
-//! once a second by the control thread, so that no core ever waits for a log.
+//! What goes to standard error, from which level on; and the refusals in it: a line for each while they are few, else how
+//! many were left out. The control thread reads the records once a second, so that no core ever waits for a log.
 
 use std::io;
 use std::time::Duration;

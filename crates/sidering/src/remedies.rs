@@ -26,10 +26,13 @@ pub(crate) fn at(origin: &Origin) -> Value {
     json!({"kind": &*origin.kind, "label": origin.label(), "position": position})
 }
 
-/// No peer writes control characters into an operator's terminal.
+/// No peer writes control characters into an operator's terminal, nor such as turn the direction of what follows.
 pub(crate) fn escaped(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .flat_map(
+            |c| if c.is_control() || turns(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] },
+        )
         .collect()
 }
 
@@ -44,5 +47,15 @@ pub(crate) fn text(answer: &Answer) -> String {
             let lines = several.iter().zip(1..).map(|(remedy, number)| format!("\n  {number}. {remedy}"));
             format!("What would let it pass, any of these:{}", lines.collect::<String>())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn a_peer_neither_commands_nor_turns_a_terminal() {
+        assert_eq!(escaped("a\u{1b}[31m\u{202e}b\u{2066}…é"), "a\\u{1b}[31m\\u{202e}b\\u{2066}…é");
     }
 }

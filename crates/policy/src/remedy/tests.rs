@@ -5,11 +5,11 @@ use std::sync::Arc;
 use sidering_identity::{ExpectedSan, ExpectedSans, Leaf, SpiffeId, TrustDomain};
 
 use super::*;
-use crate::sample::{address, chain, cluster, facts, listener, origin};
+use crate::sample::{address, chain, cluster, facts, listener, origin, responding};
 use crate::{
-    Allow, Authorization, BindAddress, ChainMatch, Clause, ClientCertificate, HeaderEdits, HeaderMatch, Map,
-    Matcher, PathMatch, PathPattern, Route, RouteMatch, RouteTable, Rule, RuleSet, Sni, StringMatch,
-    TlsVersion, Transport, UnknownHost, UpstreamAlpn, UpstreamTls, VirtualHost,
+    Allow, Authorization, BindAddress, ChainMatch, Clause, ClientCertificate, HeaderMatch, Map, Matcher,
+    PathMatch, PathPattern, Route, RouteMatch, RouteTable, Rule, RuleSet, Sni, StringMatch, TlsVersion,
+    Transport, UnknownHost, UpstreamAlpn, UpstreamTls, VirtualHost,
 };
 
 const MESH: &[&str] = &["istio"];
@@ -65,18 +65,6 @@ fn any_host(routes: Vec<Route>) -> RouteTable {
     }
 }
 
-fn route_with(name: &str, matches: Vec<RouteMatch>) -> Route {
-    Route {
-        name: name.into(),
-        matches,
-        action: RouteAction::Respond { status: 200, body: "".into() },
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        timeout: None,
-        origin: origin(name),
-    }
-}
-
 /// A mesh chain of port 8080 that speaks HTTP by those routes, under those rules.
 fn http(rules: RuleSet, table: RouteTable) -> Arc<Chain> {
     let matches =
@@ -89,7 +77,7 @@ fn http(rules: RuleSet, table: RouteTable) -> Arc<Chain> {
 }
 
 fn under(rules: RuleSet) -> Snapshot {
-    snapshot(vec![http(rules, any_host(vec![route_with("all", vec![])]))])
+    snapshot(vec![http(rules, any_host(vec![responding("all", vec![])]))])
 }
 
 fn text(pattern: &str) -> StringMatch {
@@ -226,8 +214,8 @@ fn the_closest_of_many_is_found_and_no_more_than_three_are_told() {
         method: Some(text(method)),
         ..RouteMatch::default()
     };
-    let far = (0..9).map(|_| route_with("far", vec![to("/x", "PUT")]));
-    let routes = far.chain([route_with("near", vec![to("/orders", "PUT")])]).collect();
+    let far = (0..9).map(|_| responding("far", vec![to("/x", "PUT")]));
+    let routes = far.chain([responding("near", vec![to("/orders", "PUT")])]).collect();
     let all = told(routed(any_host(routes)), &asking(|_| {}));
     assert_eq!(all[0], "Sample near: let the route take method `GET` (it wants `PUT`)");
 }
@@ -499,7 +487,7 @@ fn asking(change: impl FnOnce(&mut Asked)) -> Case {
 fn a_host_that_nobody_declares() {
     let known = |unknown| {
         let host = |name: &str| {
-            let routes = vec![route_with("all", vec![])];
+            let routes = vec![responding("all", vec![])];
             (name.into(), Arc::new(VirtualHost { name: name.into(), routes, origin: origin(name) }))
         };
         let exact = Map::from_iter(["orders.shop.svc", "orders.shop", "billing.shop"].map(host));
@@ -530,7 +518,7 @@ fn a_request_that_no_route_takes() {
         ..RouteMatch::default()
     };
     let table =
-        || any_host(vec![route_with("carts", vec![carts.clone()]), route_with("posts", vec![posts.clone()])]);
+        || any_host(vec![responding("carts", vec![carts.clone()]), responding("posts", vec![posts.clone()])]);
     let all = told(routed(table()), &asking(|_| {}));
     assert_eq!(
         all,
@@ -540,7 +528,7 @@ fn a_request_that_no_route_takes() {
             "Sample posts: let the route take method `GET` (it wants `POST`), and requests without header `x-user: alice`"
         ]
     );
-    let known = |name: &str| (name.into(), any_host(vec![route_with(name, vec![])]).any.unwrap());
+    let known = |name: &str| (name.into(), any_host(vec![responding(name, vec![])]).any.unwrap());
     let others = || RouteTable { exact: Map::from_iter([known("orders.shop")]), ..table() };
     let elsewhere = asking(|request| request.headers = None);
     let answer = remedies(&Arc::new(routed(others())), &elsewhere);
@@ -559,7 +547,7 @@ fn a_cluster_that_is_not_there() {
             ],
             host: None,
         },
-        ..route_with("split", vec![])
+        ..responding("split", vec![])
     };
     let world = |name: &str, discovery: Option<Discovery>| {
         let mut snapshot = routed(any_host(vec![to(name)]));

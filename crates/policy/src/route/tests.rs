@@ -3,29 +3,17 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::sample::{cluster, origin};
+use crate::sample::{cluster, origin, responding};
 use crate::{Discovery, FullRegex};
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
-
-fn named(name: &str, matches: Vec<RouteMatch>) -> Route {
-    Route {
-        name: name.into(),
-        matches,
-        action: RouteAction::Respond { status: 200, body: "".into() },
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        timeout: None,
-        origin: origin(name),
-    }
-}
 
 fn host(name: &str, routes: Vec<Route>) -> Arc<VirtualHost> {
     Arc::new(VirtualHost { name: name.into(), routes, origin: origin(name) })
 }
 
 fn table(any: Option<Arc<VirtualHost>>) -> RouteTable {
-    let of = |name: &str| host(name, vec![named(name, vec![])]);
+    let of = |name: &str| host(name, vec![responding(name, vec![])]);
     RouteTable {
         name: "80".into(),
         exact: Map::from_iter([("orders.shop".into(), of("exact")), ("[::1]".into(), of("v6"))]),
@@ -47,7 +35,7 @@ fn taken(table: &RouteTable, authority: &str, path: &str, headers: Headers<'_>) 
 
 #[test]
 fn hosts() {
-    let all = table(Some(host("any", vec![named("any", vec![])])));
+    let all = table(Some(host("any", vec![responding("any", vec![])])));
     for (authority, expected) in [
         ("orders.shop", "exact"),
         ("Orders.SHOP:8080", "exact"),
@@ -82,7 +70,7 @@ fn path(value: StringMatch, ignore_case: bool) -> RouteMatch {
 
 /// Would a route with this match be taken?
 fn holds(entry: RouteMatch, path: &str, headers: Headers<'_>) -> bool {
-    let only = table(Some(host("any", vec![named("r", vec![entry])])));
+    let only = table(Some(host("any", vec![responding("r", vec![entry])])));
     match taken(&only, "x:80", path, headers) {
         Ok(_) => true,
         Err(Refusal::NoRoute { virtual_host, origin: by }) => {
@@ -97,9 +85,9 @@ fn holds(entry: RouteMatch, path: &str, headers: Headers<'_>) -> bool {
 fn the_first_route_that_matches_is_taken() {
     let exact = |text: &str| path(StringMatch::Exact(text.into()), false);
     let routes = vec![
-        named("either", vec![exact("/a"), exact("/b")]),
-        named("never", vec![exact("/a")]),
-        named("rest", vec![]),
+        responding("either", vec![exact("/a"), exact("/b")]),
+        responding("never", vec![exact("/a")]),
+        responding("rest", vec![]),
     ];
     let table = table(Some(host("any", routes)));
     for (path, expected) in [("/a", "either"), ("/b", "either"), ("/c", "rest")] {
@@ -185,7 +173,7 @@ fn forwarding_resolves_the_cluster() {
     let snapshot = Snapshot { clusters, ..Snapshot::default() };
     let request =
         RouteRequest { method: "GET", authority: "x", scheme: "http", path: "/", header: &|_, _| {} };
-    let with = |action| table(Some(host("any", vec![Route { action, ..named("r", vec![]) }])));
+    let with = |action| table(Some(host("any", vec![Route { action, ..responding("r", vec![]) }])));
     let known = with(to("known"));
     assert_eq!(&*route(&snapshot, &known, &request, 0).unwrap().cluster.unwrap().name, "known");
     let missing = Refusal::NoCluster { cluster: "v9".into(), origin: origin("r") };

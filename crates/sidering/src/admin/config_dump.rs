@@ -8,7 +8,7 @@ use axum::extract::State as Shared;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use sidering_policy::{
-    Address, BindAddress, Chain, ChainMatch, Cluster, Direction, Discovery, DownstreamTls, Endpoint, Filter,
+    Address, BindAddress, Chain, ChainMatch, Cluster, Discovery, DownstreamTls, Endpoint, Filter,
     HeaderEdits, Listener, Origin, Route, RouteAction, RouteMatch, RouteTable, Rule, RuleSet, Snapshot, Sni,
     StringMatch, TlsVersion, Transport, Trust, UnknownHost, UpstreamAlpn, UpstreamTls, VirtualHost,
     WeightedCluster,
@@ -44,10 +44,7 @@ fn listener(listener: &Listener) -> Value {
             BindAddress::Tcp(address) => address.to_string(),
             BindAddress::Unix(path) => path.display().to_string(),
         },
-        "direction": match listener.direction {
-            Direction::Inbound => "inbound",
-            Direction::Outbound => "outbound",
-        },
+        "direction": listener.direction.name(),
         "captures": listener.captures,
         "detectionSeconds": listener.detection_timeout.map(|time| time.as_secs_f64()),
         "chains": list(&listener.chains, |it| chain(it)),

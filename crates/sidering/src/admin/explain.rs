@@ -129,10 +129,7 @@ fn facts(record: &Record) -> String {
         let _ = writeln!(text, "  {what:<11} {value}");
     };
     let phase = format!("{:?}", record.phase).to_lowercase();
-    let direction = match record.direction {
-        Direction::Inbound => "inbound",
-        Direction::Outbound => "outbound",
-    };
+    let direction = record.direction.name();
     line("reason", &format!("{} ({direction}, {phase})", record.reason.name()));
     if let Some(request) = &record.request {
         let (method, host, path) = (escaped(&request.method), escaped(&request.host), escaped(&request.path));

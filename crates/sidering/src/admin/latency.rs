@@ -4,13 +4,12 @@ use serde_json::{Map, Value, json};
 use sidering_policy::Direction;
 use sidering_proxy::{Latency, Span};
 
-const DIRECTIONS: [(Direction, &str); 2] =
-    [(Direction::Inbound, "inbound"), (Direction::Outbound, "outbound")];
+const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 
 /// By direction and phase: how often, and seconds at the median, at p99 and on average.
 pub(super) fn json(latencies: &[Latency]) -> Value {
-    let all =
-        DIRECTIONS.map(|(direction, name)| (name.to_owned(), of(latencies, direction).map(phase).collect()));
+    let all = DIRECTIONS
+        .map(|direction| (direction.name().to_owned(), of(latencies, direction).map(phase).collect()));
     Value::Object(Map::from_iter(all))
 }
 
@@ -36,7 +35,8 @@ pub(super) fn text(latencies: &[Latency]) -> String {
         "{:9} {:11} {:>12} {:>10} {:>10}  whose time",
         "", "phase", "count", "p50 us", "p99 us"
     )];
-    for (direction, name) in DIRECTIONS {
+    for direction in DIRECTIONS {
+        let name = direction.name();
         for Latency { span, time, .. } in of(latencies, direction) {
             let shown =
                 |q| time.quantile(q).map_or("-".to_owned(), |seconds| format!("{:.1}", seconds * 1e6));

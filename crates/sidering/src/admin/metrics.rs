@@ -130,11 +130,7 @@ fn control(page: &mut Page, metrics: &Metrics, state: &State) {
 }
 
 fn direction(direction: Direction) -> (&'static str, String) {
-    let name = match direction {
-        Direction::Inbound => "inbound",
-        Direction::Outbound => "outbound",
-    };
-    ("direction", name.to_owned())
+    ("direction", direction.name().to_owned())
 }
 
 /// A registry that is filled once and printed once.
